@@ -1,0 +1,113 @@
+package futex
+
+import (
+	"context"
+	"structs"
+	"sync/atomic"
+)
+
+// A Mutex is a lock between processes, the fastest here: it does not survive
+// its holder. A process that dies while it holds a Mutex keeps it for ever; use
+// [RobustMutex] where that matters. The zero value is unlocked. A Mutex is four
+// bytes that may lie in memory which several processes map.
+//
+// As with sync.Mutex a lock belongs to no goroutine: one may lock it and
+// another unlock it, also in another process. In the terminology of the Go
+// memory model, the n'th Unlock synchronizes before the n+1'st Lock returns.
+//
+// The algorithm is the third of Ulrich Drepper's "Futexes Are Tricky".
+type Mutex struct {
+	_     structs.HostLayout
+	_     noCopy
+	state atomic.Uint32
+}
+
+// The states of a Mutex. Whoever slept takes the lock as contended, because it
+// can't know whether others still sleep.
+const (
+	unlocked  = 0
+	locked    = 1
+	contended = 2 // locked, and somebody may sleep
+)
+
+// Lock locks m. It blocks until m is free; it can't be cancelled.
+func (m *Mutex) Lock() {
+	if m.state.CompareAndSwap(unlocked, locked) {
+		raceAcquire()
+		return
+	}
+	if err := m.lockSlow(context.Background()); err != nil {
+		panic("futex: Lock: " + err.Error()) // the kernel refuses the memory
+	}
+}
+
+// LockContext locks m, or returns ctx.Err() when ctx ends before m is free; m
+// is then as it was. A free m is locked even if ctx has ended.
+func (m *Mutex) LockContext(ctx context.Context) error {
+	if m.state.CompareAndSwap(unlocked, locked) {
+		raceAcquire()
+		return nil
+	}
+	return m.lockSlow(ctx)
+}
+
+// TryLock locks m if it is free and reports whether it did. It never blocks.
+func (m *Mutex) TryLock() bool {
+	if !m.state.CompareAndSwap(unlocked, locked) {
+		return false
+	}
+	raceAcquire()
+	return true
+}
+
+// Unlock unlocks m. It panics if m is not locked. It never blocks.
+//
+// SYNC mutex: the swap comes before the wake, and a sleeper makes the word
+// contended before it sleeps while it is so. Either the swap sees contended
+// and wakes, or the sleeper sees another value and does not sleep.
+func (m *Mutex) Unlock() {
+	raceRelease()
+	switch m.state.Swap(unlocked) {
+	case unlocked:
+		panic("futex: Unlock of an unlocked Mutex")
+	case contended:
+		futexWake(&m.state, 1, matchAny)
+	}
+}
+
+// mutexSpins is how often a waiter looks before it sleeps. A lock is held for
+// less time than a wake takes, or it is worth sleeping for.
+const mutexSpins = 100
+
+func (m *Mutex) lockSlow(ctx context.Context) error {
+	for i := 0; i < mutexSpins && ManyCPUs(); i++ {
+		if m.state.Load() == unlocked && m.state.CompareAndSwap(unlocked, locked) {
+			raceAcquire()
+			return nil
+		}
+		pause(1)
+	}
+	l, err := enterLine(ctx, &m.state)
+	if err != nil {
+		return err
+	}
+	defer leaveLine(&m.state, l)
+	// Whoever leaves with an error has failed to take the lock once more since
+	// its last wake, and has left the word contended: the wake is not lost.
+	for m.state.Swap(contended) != unlocked {
+		if err := WaitContext(ctx, &m.state, contended); err != nil {
+			if m.state.Swap(contended) == unlocked {
+				break
+			}
+			return err
+		}
+	}
+	raceAcquire()
+	return nil
+}
+
+// noCopy makes vet complain about copies.
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}

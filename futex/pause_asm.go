@@ -1,0 +1,9 @@
+//go:build amd64 || arm64
+
+package futex
+
+// pause tells the CPU n times (n > 0) that this is a spin loop: it saves power
+// and leaves the core's other thread and the memory bus alone.
+//
+//go:noescape
+func pause(n uint32)

@@ -1,0 +1,505 @@
+package futex_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/futex"
+
+	"golang.org/x/sys/unix"
+)
+
+var bg = context.Background()
+
+// hang bounds a test that could wait for ever; it is not a limit on speed.
+const hang = 10 * time.Second
+
+// until polls for a state that another goroutine is about to reach.
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(hang); !ok(); time.Sleep(100 * time.Microsecond) {
+		if time.Now().After(end) {
+			t.Fatalf("after %v: not %s", hang, what)
+		}
+	}
+}
+
+func TestCase042WaitOnAnotherValue(t *testing.T) {
+	var w atomic.Uint32
+	w.Store(7)
+	if err := futex.Wait(&w, 8); err != nil {
+		t.Error(err)
+	}
+	if err := futex.WaitContext(canceller(t), &w, 8); err != nil {
+		t.Error(err)
+	}
+}
+
+func canceller(t testing.TB) context.Context {
+	ctx, cancel := context.WithCancel(bg)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestCase043Deadlines(t *testing.T) {
+	var w atomic.Uint32
+	if err := futex.WaitUntil(&w, 0, time.Now().Add(-time.Second)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a deadline in the past: %v", err)
+	}
+	rounds, wait := 20, 50*time.Millisecond
+	if testing.Short() {
+		rounds = 3
+	}
+	var longest time.Duration
+	for range rounds {
+		start := time.Now()
+		err := futex.WaitUntil(&w, 0, start.Add(wait))
+		took := time.Since(start)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || took < wait || took > hang {
+			t.Errorf("%v after %v, want %v", err, took, wait)
+		}
+		longest = max(longest, took)
+	}
+	t.Logf("%d waits of %v, the longest %v", rounds, wait, longest)
+}
+
+func TestCase044BadMemory(t *testing.T) {
+	mem, err := unix.Mmap(-1, 0, 2*os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(mem)
+	w, err := futex.WordAt(mem, os.Getpagesize())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range []int{1, 2, 3, 5} {
+		if _, err := futex.WordAt(mem, off); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("offset %d: %v", off, err)
+		}
+	}
+	for _, off := range []int{-4, len(mem) - 3, len(mem), math.MaxInt} {
+		if _, err := futex.WordAt(mem, off); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("offset %d: %v", off, err)
+		}
+	}
+	if err := unix.Mprotect(mem[os.Getpagesize():], unix.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	if err := futex.Wait(w, 0); !errors.Is(err, unix.EFAULT) {
+		t.Errorf("Wait without memory: %v", err)
+	}
+	if err := futex.WaitContext(canceller(t), w, 0); err == nil {
+		t.Error("WaitContext without memory: no error")
+	}
+	if _, err := futex.Requeue(w, 1, w, 1, 0); !errors.Is(err, unix.EFAULT) {
+		t.Errorf("Requeue without memory: %v", err)
+	}
+}
+
+// Signals neither end a wait nor lengthen it.
+func TestCase045Signals(t *testing.T) {
+	var w atomic.Uint32
+	stop := make(chan struct{})
+	var storm sync.WaitGroup
+	storm.Go(func() {
+		for pid := os.Getpid(); ; time.Sleep(time.Millisecond) {
+			select {
+			case <-stop:
+				return
+			default:
+				unix.Kill(pid, unix.SIGURG) // the runtime's own, without effect
+			}
+		}
+	})
+	for range 3 {
+		const wait = 300 * time.Millisecond
+		start := time.Now()
+		err := futex.WaitUntil(&w, 0, start.Add(wait))
+		if took := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || took < wait || took > hang {
+			t.Errorf("%v after %v, want %v", err, took, wait)
+		}
+	}
+	close(stop)
+	storm.Wait()
+}
+
+func TestCase047WakeCounts(t *testing.T) {
+	var w atomic.Uint32
+	if n, err := futex.Wake(&w, 5); n != 0 || err != nil {
+		t.Errorf("nobody there: woke %d, %v", n, err)
+	}
+	const sleepers = 6
+	var out sync.WaitGroup
+	for range sleepers {
+		out.Go(func() {
+			if err := futex.Wait(&w, 0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	woken := 0
+	until(t, "all woken", func() bool {
+		n, err := futex.Wake(&w, 2)
+		if n > 2 || err != nil {
+			t.Fatalf("woke %d of at most 2, %v", n, err)
+		}
+		woken += n
+		return woken >= sleepers
+	})
+	out.Wait()
+	if woken != sleepers {
+		t.Errorf("%d woken, %d slept", woken, sleepers)
+	}
+}
+
+func TestCase050NeighboursAreApart(t *testing.T) {
+	var w [2]atomic.Uint32
+	done := asleep(t, &w[0])
+	if n, _ := futex.Wake(&w[1], futex.All); n != 0 {
+		t.Errorf("a wake of the next word woke %d", n)
+	}
+	wakeAll(t, &w[0], done)
+}
+
+// asleep puts one goroutine to sleep on w while it is 0.
+func asleep(t testing.TB, w *atomic.Uint32) <-chan error {
+	done := make(chan error, 1)
+	tid := make(chan int, 1)
+	go func() {
+		tid <- unix.Gettid()
+		done <- futex.Wait(w, 0)
+	}()
+	<-tid
+	time.Sleep(20 * time.Millisecond)
+	return done
+}
+
+func wakeAll(t testing.TB, w *atomic.Uint32, done <-chan error) {
+	t.Helper()
+	until(t, "woken", func() bool {
+		futex.Wake(w, futex.All)
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return true
+		default:
+			return false
+		}
+	})
+}
+
+func TestCase051Requeue(t *testing.T) {
+	var from, to atomic.Uint32
+	if _, err := futex.Requeue(&from, 1, &to, 1, 9); !errors.Is(err, unix.EAGAIN) {
+		t.Errorf("another value: %v", err)
+	}
+	for _, n := range [][2]int{{-1, 1}, {1, -1}} {
+		if _, err := futex.Requeue(&from, n[0], &to, n[1], 0); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("%v: %v", n, err)
+		}
+	}
+	a, b := asleep(t, &from), asleep(t, &from)
+	until(t, "two moved or woken", func() bool {
+		n, err := futex.Requeue(&from, 1, &to, futex.All, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n == 2
+	})
+	var rest <-chan error
+	select {
+	case <-a:
+		rest = b
+	case <-b:
+		rest = a
+	case <-time.After(hang):
+		t.Fatal("nobody was woken")
+	}
+	if n, err := futex.Wake(&to, futex.All); n != 1 || err != nil {
+		t.Errorf("moved: %d, %v", n, err)
+	}
+	if err := <-rest; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCase052WaitAny(t *testing.T) {
+	words := make([]atomic.Uint32, 129)
+	list := func(n int) (l []futex.Word) {
+		for i := range n {
+			l = append(l, futex.Word{Addr: &words[i]})
+		}
+		return l
+	}
+	for _, bad := range []int{0, 129} {
+		if _, err := futex.WaitAny(bg, list(bad)...); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("%d words: %v", bad, err)
+		}
+	}
+	if _, err := futex.WaitAny(canceller(t), list(128)...); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("128 words and a context: %v", err)
+	}
+	words[100].Store(1)
+	if i, err := futex.WaitAny(bg, list(128)...); i != 100 || err != nil {
+		t.Errorf("a word that differs: %d, %v", i, err)
+	}
+	words[100].Store(0)
+	ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
+	defer cancel()
+	if i, err := futex.WaitAny(ctx, list(127)...); i != -1 || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the end of the context: %d, %v", i, err)
+	}
+	for _, n := range []int{1, 2, 128} {
+		for _, k := range []int{0, n / 2, n - 1} {
+			got := make(chan int, 1)
+			go func() {
+				i, err := futex.WaitAny(bg, list(n)...)
+				if err != nil {
+					t.Error(err)
+				}
+				got <- i
+			}()
+			time.Sleep(5 * time.Millisecond)
+			words[k].Store(1)
+			futex.Wake(&words[k], 1)
+			select {
+			case i := <-got:
+				if i != k {
+					t.Errorf("word %d of %d: got %d", k, n, i)
+				}
+			case <-time.After(hang):
+				t.Fatalf("word %d of %d: still asleep", k, n)
+			}
+			words[k].Store(0)
+		}
+	}
+}
+
+func TestCase054WakeNobody(t *testing.T) {
+	var w atomic.Uint32
+	done := asleep(t, &w)
+	if n, err := futex.Wake(&w, 0); n != 0 || err != nil {
+		t.Errorf("woke %d, %v", n, err)
+	}
+	if _, err := futex.Wake(&w, -1); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("-1: %v", err)
+	}
+	select {
+	case <-done:
+		t.Error("Wake(0) woke the sleeper")
+	case <-time.After(20 * time.Millisecond):
+	}
+	wakeAll(t, &w, done)
+}
+
+func TestCase056UntouchedPage(t *testing.T) {
+	fd, err := unix.MemfdCreate("case56", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, 1<<16); err != nil {
+		t.Fatal(err)
+	}
+	mem, err := unix.Mmap(fd, 0, 1<<16, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(mem)
+	w, err := futex.WordAt(mem, 4096)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := futex.Wait(w, 1); err != nil {
+		t.Error(err)
+	}
+	wakeAll(t, w, asleep(t, w))
+}
+
+func TestCase057FarDeadlines(t *testing.T) {
+	for _, at := range []time.Time{
+		time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Unix(math.MaxInt64/2, 0),
+		time.Unix(1<<33, 999999999),
+	} {
+		var w atomic.Uint32
+		done := make(chan error, 1)
+		go func() { done <- futex.WaitUntil(&w, 0, at) }()
+		select {
+		case err := <-done:
+			t.Errorf("%v: %v", at, err)
+			continue
+		case <-time.After(20 * time.Millisecond):
+		}
+		wakeAll(t, &w, done)
+	}
+}
+
+func TestBitset(t *testing.T) {
+	var w atomic.Uint32
+	if err := futex.WaitBitset(bg, &w, 0, 0); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("an empty mask: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- futex.WaitBitset(canceller(t), &w, 0, 0b0110) }()
+	until(t, "woken by its bit", func() bool {
+		if n, err := futex.WakeBitset(&w, 1, 0b1001); n != 0 || err != nil {
+			t.Fatalf("foreign bits woke %d, %v", n, err)
+		}
+		n, err := futex.WakeBitset(&w, 1, 0b1100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n == 1
+	})
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(bg, 10*time.Millisecond)
+	defer cancel()
+	for {
+		err := futex.WaitBitset(ctx, &w, 0, 1)
+		if err == nil {
+			continue // woken by its own cancellation: look again
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		break
+	}
+}
+
+func TestWakeOp(t *testing.T) {
+	for _, c := range []struct {
+		op        futex.Op
+		old, want uint32
+	}{
+		{futex.Op{Do: futex.OpSet, Arg: 5}, 9, 5},
+		{futex.Op{Do: futex.OpSet, Arg: 31, Shift: true}, 9, 1 << 31},
+		{futex.Op{Do: futex.OpAdd, Arg: 2000}, 9, 2009},
+		{futex.Op{Do: futex.OpAdd, Arg: -9}, 9, 0},
+		{futex.Op{Do: futex.OpOr, Arg: 6}, 9, 15},
+		{futex.Op{Do: futex.OpAndNot, Arg: 3, Shift: true}, 9, 1},
+		{futex.Op{Do: futex.OpXor, Arg: 1}, 9, 8},
+	} {
+		var a, b atomic.Uint32
+		b.Store(c.old)
+		if n, err := futex.WakeOp(&a, 1, &b, 1, c.op); n != 0 || err != nil || b.Load() != c.want {
+			t.Errorf("%+v on %d: woke %d, %v, made %d, want %d", c.op, c.old, n, err, b.Load(), c.want)
+		}
+	}
+	var a, b atomic.Uint32
+	for _, bad := range []futex.Op{{Arg: 2048}, {Arg: 32, Shift: true}, {CmpArg: -2049}, {Do: 5}, {Cmp: 6}} {
+		if _, err := futex.WakeOp(&a, 1, &b, 1, bad); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	if _, err := futex.WakeOp(&a, 0, &b, 1, futex.Op{}); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("no count: %v", err)
+	}
+	// The second word's sleepers are woken if its old value was 3.
+	second := asleep(t, &b)
+	first := asleep(t, &a)
+	op := futex.Op{Do: futex.OpSet, Arg: 3, Cmp: futex.CmpEqual, CmpArg: 3}
+	if n, err := futex.WakeOp(&a, 1, &b, 1, op); n != 1 || err != nil {
+		t.Errorf("woke %d, %v, want the first word's alone", n, err)
+	}
+	<-first
+	if n, err := futex.WakeOp(&a, 1, &b, 1, op); n != 1 || err != nil {
+		t.Errorf("woke %d, %v, want the second word's", n, err)
+	}
+	<-second
+}
+
+// Cancellation and wake at a random moment: of N waits, each ends, and no wake
+// that was counted is lost.
+func TestWaitContextCancelAgainstWake(t *testing.T) {
+	rounds := 20000
+	if testing.Short() {
+		rounds = 2000
+	}
+	var w atomic.Uint32
+	cancelled := 0
+	for range rounds {
+		ctx, cancel := context.WithCancel(bg)
+		done := make(chan error, 1)
+		go func() { done <- futex.WaitContext(ctx, &w, 0) }()
+		go cancel()
+		n, err := futex.Wake(&w, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = <-done
+		if n == 1 && err != nil {
+			t.Fatalf("a wake that was counted ended in %v", err)
+		}
+		if err != nil {
+			cancelled++
+		}
+		cancel()
+	}
+	t.Logf("%d of %d cancelled", cancelled, rounds)
+}
+
+// Asleep, a wait with a context allocates what AfterFunc does, without none.
+func TestWaitAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	var w, back atomic.Uint32
+	stop := atomic.Bool{}
+	var out sync.WaitGroup
+	out.Go(func() {
+		for !stop.Load() {
+			if n, _ := futex.Wake(&w, 1); n == 0 {
+				time.Sleep(10 * time.Microsecond)
+			}
+		}
+		back.Store(1)
+	})
+	ctx := canceller(t)
+	for _, c := range []struct {
+		name string
+		max  float64
+		wait func()
+	}{
+		{"Wait", 0, func() { futex.Wait(&w, 0) }},
+		{"WaitContext(Background)", 0, func() { futex.WaitContext(bg, &w, 0) }},
+		{"WaitContext(cancellable)", 3, func() { futex.WaitContext(ctx, &w, 0) }},
+	} {
+		if n := testing.AllocsPerRun(300, c.wait); n > c.max {
+			t.Errorf("%s: %v allocations, want at most %v", c.name, n, c.max)
+		}
+	}
+	stop.Store(true)
+	out.Wait()
+}
+
+func TestCheckType(t *testing.T) {
+	type inner struct {
+		A [3]struct{ Name string }
+	}
+	mem := make([]byte, 64)
+	if _, err := futex.At[inner](mem, 0); err == nil {
+		t.Error("a string in a nested array is not refused")
+	} else if want := "futex_test.inner.A[].Name is a string"; !contains(err.Error(), want) {
+		t.Errorf("%q does not say %q", err, want)
+	}
+	type fine struct {
+		M futex.Mutex
+		N [4]int32
+		_ bool
+	}
+	if _, err := futex.At[fine](mem, 0); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,136 @@
+package futex
+
+import (
+	"math/bits"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// This file is the whole policy of waiting without sleeping.
+//
+// To wake a sleeper on another CPU costs 35–50 µs on a virtual machine, on the
+// same CPU 5 µs. So it pays to look for about that long before sleeping, if
+// the partner can run meanwhile. Three things make it not pay: one CPU only
+// (the partner waits for us), more spinners than CPUs (they take the CPUs from
+// those that work), and a partner that stays away for long.
+
+const (
+	// spinBudget is about what the wake of a sleeper on another CPU costs.
+	spinBudget = 50 * time.Microsecond
+	// pollsPerLook is how often a spinner looks between two readings of the
+	// clock; a poll is one PAUSE, 20–60 ns.
+	pollsPerLook = 64
+	// maxSkips bounds how many waits in a row go straight to sleep.
+	maxSkips = 64
+)
+
+// spinners counts those of this process that spin now.
+var spinners atomic.Int32
+
+// A Spinner decides for one waiter of one place how long to look before it
+// sleeps, and learns: after looks that were in vain it goes to sleep at once
+// for a number of waits that doubles with each, and a sleep that was short
+// brings it back. The zero value spins by this policy. A Spinner serves one
+// goroutine at a time and may be private or shared memory.
+type Spinner struct {
+	budget int32 // in µs; 0: the policy's own, < 0: never
+	misses uint32
+	skips  uint32
+}
+
+// SetBudget fixes how long each wait looks before it sleeps: never if d is
+// negative, by the package's own policy if it is 0, else for d, whatever was
+// learned and however few CPUs there are.
+func (s *Spinner) SetBudget(d time.Duration) {
+	switch {
+	case d < 0:
+		s.budget = -1
+	case d == 0:
+		s.budget = 0
+	default:
+		s.budget = int32(min(max(d.Microseconds(), 1), maxInt32))
+	}
+}
+
+// Wait calls ready until it is true or the time for spinning is over, and says
+// which. When it says false the caller sleeps, and calls [Spinner.Slept] with
+// how long that took.
+//
+// apart says that the partner does not share this waiter's only CPU: true
+// where nothing better is known and more than one CPU is there.
+func (s *Spinner) Wait(apart bool, ready func() bool) bool {
+	if ready() {
+		return true
+	}
+	budget := spinBudget
+	switch {
+	case s.budget < 0:
+		return false
+	case s.budget > 0:
+		budget = time.Duration(s.budget) * time.Microsecond
+	case !apart:
+		return false
+	case s.skips > 0:
+		s.skips--
+		return false
+	default:
+		if spinners.Add(1) > int32(runtime.NumCPU()) {
+			spinners.Add(-1)
+			return false
+		}
+		defer spinners.Add(-1)
+	}
+	start := time.Now()
+	for {
+		for range pollsPerLook {
+			if ready() {
+				s.misses, s.skips = 0, 0
+				return true
+			}
+			pause(1)
+		}
+		if time.Since(start) >= budget {
+			break
+		}
+	}
+	s.misses++
+	s.skips = min(uint32(1)<<min(s.misses, 6), maxSkips)
+	return false
+}
+
+// Slept tells the Spinner how long the sleep after a false Wait took. A sleep
+// that a spin would have seen the end of undoes what misses have taught.
+func (s *Spinner) Slept(d time.Duration) {
+	if d < spinBudget {
+		s.misses, s.skips = 0, 0
+	}
+}
+
+// ManyCPUs reports whether this process may run on more than one CPU.
+func ManyCPUs() bool { return runtime.NumCPU() > 1 }
+
+// Unpinned is what [PinnedCPU] returns for a process that may run on several
+// CPUs.
+const Unpinned = 1
+
+// PinnedCPU tells where this process runs, so that a partner can see whether
+// spinning makes sense: 2 + the number of the only CPU it may use, as it was
+// when the process started, or Unpinned.
+func PinnedCPU() uint32 { return pinnedCPU() }
+
+var pinnedCPU = sync.OnceValue(func() uint32 {
+	var set unix.CPUSet
+	if runtime.NumCPU() > 1 || unix.SchedGetaffinity(0, &set) != nil {
+		return Unpinned
+	}
+	for i := range len(set) * bits.UintSize {
+		if set.IsSet(i) {
+			return uint32(i) + 2
+		}
+	}
+	return Unpinned
+})

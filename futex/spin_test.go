@@ -1,0 +1,57 @@
+package futex_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/futex"
+)
+
+func TestSpinner(t *testing.T) {
+	never := func() bool { return false }
+	polls := 0
+	counted := func() bool { polls++; return false }
+
+	var s futex.Spinner
+	if !s.Wait(false, func() bool { return true }) {
+		t.Error("what is ready needs no spinning")
+	}
+	if s.Wait(false, counted); polls > 1 {
+		t.Errorf("%d polls for a partner on the same CPU", polls)
+	}
+	s.SetBudget(2 * time.Millisecond)
+	start := time.Now()
+	if s.Wait(false, never) || time.Since(start) < 2*time.Millisecond {
+		t.Errorf("a fixed budget of 2ms ended after %v", time.Since(start))
+	}
+	s.SetBudget(-1)
+	polls = 0
+	if s.Wait(true, counted); polls > 1 {
+		t.Errorf("%d polls with spinning switched off", polls)
+	}
+
+	if !futex.ManyCPUs() {
+		t.Skip("one CPU: the policy never spins")
+	}
+	// Looking in vain teaches to skip; a short sleep or a hit forgets that.
+	s = futex.Spinner{}
+	spun := func() bool { polls = 0; s.Wait(true, counted); return polls > 1 }
+	var pattern []int
+	for skipped := 0; len(pattern) < 8; {
+		if spun() {
+			pattern = append(pattern, skipped)
+			skipped = 0
+		} else {
+			skipped++
+		}
+	}
+	for i, want := range []int{0, 2, 4, 8, 16, 32, 64, 64} {
+		if pattern[i] != want {
+			t.Fatalf("skipped %v, want 0 2 4 8 16 32 64 64", pattern)
+		}
+	}
+	s.Slept(time.Microsecond)
+	if !spun() {
+		t.Error("after a short sleep it still skips")
+	}
+}

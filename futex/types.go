@@ -1,0 +1,44 @@
+package futex
+
+import (
+	"fmt"
+	"reflect"
+	"sync"
+)
+
+var checked sync.Map // reflect.Type → error or nil
+
+// CheckType reports whether values of type t can live in memory that several
+// processes map. They can if there is no pointer in them: no pointer, string,
+// slice, map, channel, function, interface or uintptr, at any depth. The error
+// names the path of the first field that is one. Answers are kept, so that it
+// is cheap to ask again.
+func CheckType(t reflect.Type) error {
+	if v, ok := checked.Load(t); ok {
+		err, _ := v.(error)
+		return err
+	}
+	err := checkType(t, t.String())
+	checked.Store(t, err)
+	return err
+}
+
+func checkType(t reflect.Type, path string) error {
+	switch t.Kind() {
+	case reflect.Struct:
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if err := checkType(f.Type, path+"."+f.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	case reflect.Array:
+		return checkType(t.Elem(), path+"[]")
+	case reflect.Bool, reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64,
+		reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
+		return nil
+	}
+	return fmt.Errorf("%s is a %s (%s), which means nothing in another process", path, t.Kind(), t)
+}

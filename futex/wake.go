@@ -1,0 +1,136 @@
+package futex
+
+import (
+	"math"
+	"os"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// All, as the number of waiters to wake or to move, stands for every one.
+const All = math.MaxInt32
+
+const maxInt32 = math.MaxInt32
+
+// Wake wakes at most n of those that sleep on addr and returns how many it
+// woke. It never blocks. n = 0 wakes nobody (the kernel's own call would wake
+// one); a negative n is refused with EINVAL. Any number may call it at once.
+func Wake(addr *atomic.Uint32, n int) (int, error) {
+	return WakeBitset(addr, n, matchAny)
+}
+
+// WakeBitset is [Wake] for the sleepers in [WaitBitset] whose mask has a bit
+// in common with mask, and for all that sleep without a mask.
+func WakeBitset(addr *atomic.Uint32, n int, mask uint32) (int, error) {
+	if n == 0 {
+		return 0, nil
+	}
+	count, e := limit(n)
+	if e != 0 {
+		return 0, os.NewSyscallError("futex_wake", e)
+	}
+	woken, e := futexWake(addr, count, mask)
+	if e != 0 {
+		return 0, os.NewSyscallError("futex_wake", e)
+	}
+	return woken, nil
+}
+
+// Requeue wakes at most wake sleepers of from and moves at most move of the
+// rest to sleep on to, all in one step, if *from still holds old; else it does
+// nothing and returns EAGAIN (as *os.SyscallError). It returns how many it
+// woke and moved together. Negative numbers are refused with EINVAL.
+func Requeue(from *atomic.Uint32, wake int, to *atomic.Uint32, move int, old uint32) (int, error) {
+	w, e := limit(wake)
+	m, e2 := limit(move)
+	if e != 0 || e2 != 0 {
+		return 0, os.NewSyscallError("futex_requeue", unix.EINVAL)
+	}
+	n, e := futexRequeue(from, w, to, m, old)
+	if e != 0 {
+		return 0, os.NewSyscallError("futex_requeue", e)
+	}
+	return n, nil
+}
+
+// An Op is what [WakeOp] does to its second word, and the test of that word's
+// old value which decides whether its sleepers are woken as well.
+type Op struct {
+	Do     OpCode
+	Arg    int32 // -2048 to 2047; with Shift 0 to 31
+	Shift  bool  // the operand is 1<<Arg instead of Arg
+	Cmp    CmpCode
+	CmpArg int32 // -2048 to 2047
+}
+
+// An OpCode names the change: word = operand, word += operand, and so on.
+type OpCode uint8
+
+// The changes that the kernel knows.
+const (
+	OpSet OpCode = iota
+	OpAdd
+	OpOr
+	OpAndNot
+	OpXor
+)
+
+// A CmpCode names the comparison of the old value with CmpArg.
+type CmpCode uint8
+
+// The comparisons that the kernel knows.
+const (
+	CmpEqual CmpCode = iota
+	CmpNotEqual
+	CmpLess
+	CmpLessEqual
+	CmpGreater
+	CmpGreaterEqual
+)
+
+// WakeOp changes *addr2 by op in one atomic step, then wakes at most n
+// sleepers of addr and, if op's comparison held, at most n2 of addr2. The
+// change and the wakes are one system call: a process killed at any moment has
+// done all of it or nothing. It returns how many it woke together. Here n and
+// n2 must be at least 1, as the kernel takes 0 for 1.
+func WakeOp(addr *atomic.Uint32, n int, addr2 *atomic.Uint32, n2 int, op Op) (int, error) {
+	a, e := limit(n)
+	b, e2 := limit(n2)
+	if e != 0 || e2 != 0 || n == 0 || n2 == 0 || !op.valid() {
+		return 0, os.NewSyscallError("futex_wake_op", unix.EINVAL)
+	}
+	woken, e := futexWakeOp(addr, a, addr2, b, op.encode())
+	if e != 0 {
+		return 0, os.NewSyscallError("futex_wake_op", e)
+	}
+	return woken, nil
+}
+
+func (o Op) valid() bool {
+	low, high := int32(-1<<11), int32(1<<11-1)
+	if o.Shift {
+		low, high = 0, 31
+	}
+	return o.Arg >= low && o.Arg <= high && o.CmpArg >= -1<<11 && o.CmpArg < 1<<11 &&
+		o.Do <= OpXor && o.Cmp <= CmpGreaterEqual
+}
+
+// encode packs as linux/futex.h says: four bits of operation (the top one for
+// Shift), four of comparison, twelve for each argument.
+func (o Op) encode() uint32 {
+	do := uint32(o.Do)
+	if o.Shift {
+		do |= 8
+	}
+	const arg = 1<<12 - 1
+	return do<<28 | uint32(o.Cmp)<<24 | uint32(o.Arg)&arg<<12 | uint32(o.CmpArg)&arg
+}
+
+// limit brings a count into the kernel's int.
+func limit(n int) (int32, unix.Errno) {
+	if n < 0 {
+		return 0, unix.EINVAL
+	}
+	return int32(min(n, maxInt32)), 0
+}
