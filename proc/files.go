@@ -1,0 +1,109 @@
+package proc
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const requestSeals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK
+
+// dupConn duplicates the descriptor of c, above stdio and close-on-exec. It does
+// not ask os.File for its Fd: that can switch the file, and every process that
+// shares it, to blocking mode.
+func dupConn(c syscall.Conn) (int, error) {
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	var derr error
+	if err := rc.Control(func(raw uintptr) { fd, derr = dup(int(raw)) }); err != nil {
+		return -1, err
+	}
+	return fd, derr
+}
+
+func dup(fd int) (int, error) {
+	n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return n, nil
+}
+
+// memfd creates an anonymous file that can be sealed and not be executed.
+func memfd(name string) (int, error) {
+	const flags = unix.MFD_CLOEXEC | unix.MFD_ALLOW_SEALING
+	fd, err := unix.MemfdCreate(name, flags|unix.MFD_NOEXEC_SEAL)
+	if err == unix.EINVAL { // before Linux 6.3
+		fd, err = unix.MemfdCreate(name, flags)
+	}
+	if err != nil {
+		return -1, os.NewSyscallError("memfd_create", err)
+	}
+	return fd, nil
+}
+
+// sealed creates a memfd that holds b and can't be changed any more.
+func sealed(name string, b []byte) (int, error) {
+	fd, err := memfd(name)
+	if err != nil {
+		return -1, err
+	}
+	for len(b) > 0 && err == nil {
+		var n int
+		if n, err = unix.Write(fd, b); err == unix.EINTR {
+			err = nil
+		}
+		b = b[max(n, 0):]
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("write", err)
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, requestSeals|unix.F_SEAL_SEAL); err != nil {
+		unix.Close(fd)
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return fd, nil
+}
+
+// preadFull fills b from the start of fd, or as far as the file goes.
+func preadFull(fd int, b []byte) (int, error) {
+	n := 0
+	for n < len(b) {
+		k, err := unix.Pread(fd, b[n:], int64(n))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return n, os.NewSyscallError("pread", err)
+		}
+		if k == 0 {
+			break
+		}
+		n += k
+	}
+	return n, nil
+}
+
+// closeOnExec marks the n descriptors from first on, so that nothing that the
+// child starts can inherit them.
+func closeOnExec(first, n int) {
+	if unix.CloseRange(uint(first), uint(first+n-1), unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return
+	}
+	for fd := first; fd < first+n; fd++ { // before Linux 5.11
+		unix.CloseOnExec(fd)
+	}
+}
+
+func fileSize(fd int) (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return 0, os.NewSyscallError("fstat", err)
+	}
+	return st.Size, nil
+}

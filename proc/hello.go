@@ -1,0 +1,84 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A hello is one write, which a pipe keeps whole up to this many bytes.
+const maxHello = 4096
+
+// past is a deadline that wakes a reader.
+var past = time.Unix(1, 0)
+
+// awaitHello waits until the child is about to call its function. r's deadline
+// is set to helloTimeout, and to the past when the child has been reaped.
+func (p *Process) awaitHello(ctx context.Context, r *os.File) error {
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() { r.SetReadDeadline(past) })
+		defer stop()
+	}
+	buf := make([]byte, maxHello)
+	n, err := r.Read(buf)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// Whatever ended the waiting, a hello that has come counts.
+		n = readNow(r, buf)
+	}
+	switch {
+	case n > 0 && buf[0] == helloReady:
+		return nil
+	case n > 0:
+		return errors.New(string(buf[1:n]))
+	case ctx.Err() != nil:
+		return fmt.Errorf("process %d had not reached proc.Dispatch: %w", p.pid, ctx.Err())
+	}
+	if p.ended(err) {
+		state, err := p.outcome()
+		if state == nil || state.Signal() != 0 {
+			return fmt.Errorf("before it reached proc.Dispatch: %w", err)
+		}
+		return fmt.Errorf("process %d ended (%v) without running the function: %w", p.pid, state, ErrNoDispatch)
+	}
+	return fmt.Errorf("process %d did not reach proc.Dispatch in %v: %w", p.pid, helloTimeout, ErrNoDispatch)
+}
+
+// ended reports whether the child is no more. If the pipe ended the child is
+// about to: its descriptors go first.
+func (p *Process) ended(read error) bool {
+	if !p.Alive() {
+		return true
+	}
+	if errors.Is(read, os.ErrDeadlineExceeded) {
+		return false
+	}
+	t := time.NewTimer(helloTimeout)
+	defer t.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-t.C: // a program that closes descriptors which it does not know
+		return false
+	}
+}
+
+// readNow reads what is there.
+func readNow(r *os.File, buf []byte) (n int) {
+	r.SetReadDeadline(time.Time{})
+	rc, err := r.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	rc.Read(func(fd uintptr) bool {
+		for {
+			if n, err = unix.Read(int(fd), buf); err != unix.EINTR {
+				return true
+			}
+		}
+	})
+	return max(n, 0)
+}

@@ -1,0 +1,102 @@
+package proc
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const self = "/proc/self/exe"
+
+// spawnRequest is one process to be made by the spawner.
+type spawnRequest struct {
+	path string
+	argv []string
+	attr *syscall.ProcAttr // attr.Sys.PidFD is set
+	cpus *unix.CPUSet      // or nil
+	done chan struct{}     // closed when pid and err are set
+	pid  int
+	err  error
+}
+
+// spawner returns the queue of the one goroutine that makes processes. The
+// kernel sends PR_SET_PDEATHSIG's signal when the thread that made the child
+// ends, not the process, and the runtime ends threads as it likes: so this
+// goroutine keeps its thread, for ever. It also is where an affinity can be set
+// for the child without touching any other goroutine.
+var spawner = sync.OnceValue(func() chan<- *spawnRequest {
+	queue := make(chan *spawnRequest)
+	go func() {
+		runtime.LockOSThread()
+		for r := range queue {
+			r.pid, r.err = r.pinned()
+			close(r.done)
+		}
+	}()
+	return queue
+})
+
+// spawn has r carried out. ctx ends the waiting for the spawner; once that has
+// the request, it is carried out.
+func spawn(ctx context.Context, r *spawnRequest) (pid int, err error) {
+	r.done = make(chan struct{})
+	select {
+	case spawner() <- r:
+		<-r.done
+		return r.pid, r.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// pinned starts the process while this thread has the child's affinity, which
+// the child inherits.
+func (r *spawnRequest) pinned() (pid int, err error) {
+	if r.cpus == nil {
+		return r.fork()
+	}
+	var old unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &old); err != nil {
+		return 0, os.NewSyscallError("sched_getaffinity", err)
+	}
+	if err := unix.SchedSetaffinity(0, r.cpus); err != nil {
+		return 0, fmt.Errorf("CPUs: %w", os.NewSyscallError("sched_setaffinity", err))
+	}
+	defer unix.SchedSetaffinity(0, &old)
+	return r.fork()
+}
+
+func (r *spawnRequest) fork() (pid int, err error) {
+	sys := r.attr.Sys
+	pidfd := sys.PidFD
+	*pidfd = -1
+	if !kernel.clonePidfd.Load() {
+		sys.PidFD = nil
+	}
+	pid, _, err = syscall.StartProcess(r.path, r.argv, r.attr)
+	switch err {
+	case nil:
+		return pid, nil
+	case syscall.ENOSYS, syscall.EINVAL, syscall.EPERM:
+		// It may be the pidfd that a filter refuses. If not, it fails again.
+		if sys.PidFD != nil {
+			sys.PidFD, *pidfd = nil, -1
+			if pid, _, again := syscall.StartProcess(r.path, r.argv, r.attr); again == nil {
+				kernel.clonePidfd.Store(false)
+				return pid, nil
+			}
+		}
+	}
+	if r.attr.Dir != "" {
+		// exec's ENOENT and EACCES do not say whether they mean the directory.
+		if _, serr := os.Stat(r.attr.Dir); serr != nil {
+			return 0, &os.PathError{Op: "chdir", Path: r.attr.Dir, Err: err}
+		}
+	}
+	return 0, &os.PathError{Op: "fork/exec", Path: r.path, Err: err}
+}

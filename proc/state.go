@@ -1,0 +1,113 @@
+package proc
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// State says how a process ended and what it used. It does not change.
+type State struct {
+	code   int
+	signal syscall.Signal
+	core   bool
+	user   time.Duration
+	system time.Duration
+	maxRSS int64
+}
+
+// The codes of a siginfo for SIGCHLD.
+const (
+	cldExited = 1
+	cldDumped = 3
+)
+
+func newState(info *unix.Siginfo, status int, u *unix.Rusage) *State {
+	s := &State{
+		code:   -1,
+		user:   time.Duration(u.Utime.Nano()),
+		system: time.Duration(u.Stime.Nano()),
+		maxRSS: int64(u.Maxrss) << 10,
+	}
+	if info.Code == cldExited {
+		s.code = status
+	} else {
+		s.signal, s.core = syscall.Signal(status), info.Code == cldDumped
+	}
+	return s
+}
+
+// Success reports whether the process exited with status 0.
+func (s *State) Success() bool { return s.code == 0 }
+
+// ExitCode returns the exit status, or -1 if a signal ended the process.
+func (s *State) ExitCode() int { return s.code }
+
+// Signal returns the signal that ended the process, or 0.
+func (s *State) Signal() syscall.Signal { return s.signal }
+
+// CoreDumped reports whether the kernel wrote a core dump.
+func (s *State) CoreDumped() bool { return s.core }
+
+// UserTime returns the CPU time spent in the process and those of its children
+// that it has waited for.
+func (s *State) UserTime() time.Duration { return s.user }
+
+// SystemTime returns the CPU time spent in the kernel for them.
+func (s *State) SystemTime() time.Duration { return s.system }
+
+// MaxRSS returns the largest resident size that one of them had, in bytes. The
+// kernel lets a process start with the peak of the one that made it, so for a
+// small child it is this process's.
+func (s *State) MaxRSS() int64 { return s.maxRSS }
+
+// String returns "exit status 1" or "signal: killed".
+func (s *State) String() string {
+	if s.signal == 0 {
+		return "exit status " + strconv.Itoa(s.code)
+	}
+	if s.core {
+		return "signal: " + s.signal.String() + " (core dumped)"
+	}
+	return "signal: " + s.signal.String()
+}
+
+// ExitError is a process's end other than with status 0.
+type ExitError struct {
+	State *State
+	Name  string // the process's, see [Cmd]
+	Pid   int
+
+	// Msg is the text of the error that the function returned, if it did.
+	Msg string
+
+	// Crash is the runtime's text if a panic, in any goroutine, or another fatal
+	// error ended the process: the message, then the stacks, 1 MiB at most.
+	Crash []byte
+
+	// Cause is why Start's context ended, if the process was told to end for
+	// that: see context.Cause. The error does not unwrap to it, so that
+	// errors.Is(err, context.Canceled) says: only the waiting ended.
+	Cause error
+}
+
+// Error returns one line: who, how, and the message of the error or the crash.
+func (e *ExitError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "proc: %s (pid %d): %v", e.Name, e.Pid, e.State)
+	if e.Cause != nil {
+		fmt.Fprintf(&b, ", as its context ended: %v", e.Cause)
+	}
+	if e.Msg != "" {
+		b.WriteString(": " + e.Msg)
+	}
+	if line, _, _ := bytes.Cut(e.Crash, []byte{'\n'}); len(line) > 0 {
+		b.WriteString(": " + string(line))
+	}
+	return b.String()
+}
