@@ -26,7 +26,8 @@ const (
 // and with 2 if it panicked. In any other process it returns at once.
 //
 // In a child it takes the descriptors that came with the argument, so that
-// nothing the function starts inherits them, removes its environment variable,
+// nothing the function starts inherits them, closes those that its parent had
+// inherited (of its parent's own none come along), removes its environment variable,
 // and lets SIGTERM cancel the function's context. It uses
 // [debug.SetCrashOutput] to save the text of a crash for the parent: a function
 // that sets another crash output takes that text away from [ExitError].
@@ -56,6 +57,7 @@ func serve(mark string) {
 		os.Exit(exitCrash)
 	}
 	unix.Close(fdRequest)
+	req.closeStale(fdRequest + n)
 	report := os.NewFile(fdReport, "report")
 	call, err := prepare(req, report)
 	if err != nil {

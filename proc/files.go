@@ -2,6 +2,8 @@ package proc
 
 import (
 	"os"
+	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -19,8 +21,8 @@ func dupConn(c syscall.Conn) (int, error) {
 	}
 	fd := -1
 	var derr error
-	if err := rc.Control(func(raw uintptr) { fd, derr = dup(int(raw)) }); err != nil {
-		return -1, err
+	if rc.Control(func(raw uintptr) { fd, derr = dup(int(raw)) }) != nil {
+		return -1, os.ErrClosed // Control fails for nothing else
 	}
 	return fd, derr
 }
@@ -106,4 +108,29 @@ func fileSize(fd int) (int64, error) {
 		return 0, os.NewSyscallError("fstat", err)
 	}
 	return st.Size, nil
+}
+
+// inherited returns the descriptors that this process got from whoever started
+// it: above stdio, what has no close-on-exec flag, as all that Go opens has one.
+// They were meant for this process. Its children close them: a pipe that they
+// held would not end for those who read it.
+var inherited = sync.OnceValue(func() (fds []int) {
+	d, err := os.Open("/proc/self/fd")
+	if err != nil {
+		return nil // no /proc: nothing can be started anyway
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(-1)
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err == nil && fd > 2 && inheritable(fd) {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+})
+
+func inheritable(fd int) bool {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+	return err == nil && flags&unix.FD_CLOEXEC == 0
 }

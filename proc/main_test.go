@@ -20,6 +20,8 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "hang":
 		time.Sleep(time.Minute)
+	case "killed":
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "bomb":
 		// A program that starts children before Dispatch must not fork for ever.
 		if _, err := nothing.Start(context.Background(), struct{}{}); err != nil {

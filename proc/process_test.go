@@ -93,7 +93,18 @@ func TestStartWait(t *testing.T) {
 	}
 }
 
-func TestEnds(t *testing.T) {
+// quiet keeps a crash's text off the test's output.
+func quiet(t *testing.T) *proc.Cmd {
+	t.Helper()
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { null.Close() })
+	return &proc.Cmd{Stderr: null}
+}
+
+func TestCase215_Ends(t *testing.T) {
 	tests := []struct {
 		name   string
 		p      func(t *testing.T) *proc.Process
@@ -108,14 +119,14 @@ func TestEnds(t *testing.T) {
 		{"SIGTERM", func(t *testing.T) *proc.Process { return started(t, die, nil, int(syscall.SIGTERM)) }, -1, syscall.SIGTERM, "", "", "signal: terminated"},
 		{"SIGKILL", func(t *testing.T) *proc.Process { return started(t, die, nil, int(syscall.SIGKILL)) }, -1, syscall.SIGKILL, "", "", "signal: killed"},
 		{"error", func(t *testing.T) *proc.Process { return started(t, fail, nil, "no luck\nat all") }, 1, 0, "no luck\nat all", "", "exit status 1: no luck"},
-		{"empty error", func(t *testing.T) *proc.Process { return started(t, crash, nil, "empty") }, 1, 0, "", "", "exit status 1"},
+		{"empty error", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "empty") }, 1, 0, "", "", "exit status 1"},
 		{"long error", func(t *testing.T) *proc.Process { return started(t, fail, nil, strings.Repeat("x", 100_000)) }, 1, 0, strings.Repeat("x", 100_000), "", "xxx"},
-		{"panic", func(t *testing.T) *proc.Process { return started(t, crash, nil, "panic") }, 2, 0, "", "process_test.go", "exit status 2: panic: boom"},
-		{"panic in a goroutine", func(t *testing.T) *proc.Process { return started(t, crash, nil, "goroutine") }, 2, 0, "", "goroutine ", "panic: boom elsewhere"},
-		{"throw", func(t *testing.T) *proc.Process { return started(t, crash, nil, "stack") }, 2, 0, "", "stack overflow", "exit status 2: runtime: goroutine stack exceeds"},
-		{"nil dereference", func(t *testing.T) *proc.Process { return started(t, crash, nil, "nil") }, 2, 0, "", "SIGSEGV", "nil pointer dereference"},
-		{"Goexit", func(t *testing.T) *proc.Process { return started(t, crash, nil, "goexit") }, 1, 0, "the function called runtime.Goexit", "", "Goexit"},
-		{"panic after return", func(t *testing.T) *proc.Process { return started(t, crash, nil, "both") }, 2, 0, "", "deferred", "panic: deferred"},
+		{"panic", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "panic") }, 2, 0, "", "process_test.go", "exit status 2: panic: boom"},
+		{"panic in a goroutine", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "goroutine") }, 2, 0, "", "goroutine ", "panic: boom elsewhere"},
+		{"throw", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "stack") }, 2, 0, "", "process_test.go", "exit status 2: a fatal error"},
+		{"nil dereference", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "nil") }, 2, 0, "", "SIGSEGV", "nil pointer dereference"},
+		{"Goexit", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "goexit") }, 1, 0, "the function called runtime.Goexit", "", "Goexit"},
+		{"panic after return", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "both") }, 2, 0, "", "deferred", "panic: deferred"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -140,7 +151,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-func TestTerminateAndKill(t *testing.T) {
+func TestCase230_TerminateAndKill(t *testing.T) {
 	p := started(t, idle, nil, struct{}{})
 	if err := p.Terminate(); err != nil {
 		t.Fatal(err)
@@ -206,7 +217,7 @@ func TestContextEndsProcess(t *testing.T) {
 	noChildren(t)
 }
 
-func TestWaitFromMany(t *testing.T) {
+func TestCase216_WaitFromMany(t *testing.T) {
 	p := started(t, exit, nil, 3)
 	var wg sync.WaitGroup
 	states := make([]*proc.State, 8)
@@ -222,7 +233,7 @@ func TestWaitFromMany(t *testing.T) {
 	}
 }
 
-func TestRelease(t *testing.T) {
+func TestCase217_Release(t *testing.T) {
 	p := started(t, idle, nil, struct{}{})
 	if err := p.Release(); err == nil || !strings.Contains(err.Error(), "not ended") {
 		t.Errorf("Release of a running process: %v", err)
@@ -243,8 +254,8 @@ func TestRelease(t *testing.T) {
 			t.Errorf("Release: %v", err)
 		}
 	}
-	if err := rc.Control(func(uintptr) {}); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("descriptor after Release: %v", err)
+	if rc.Control(func(uintptr) {}) == nil {
+		t.Error("the descriptor is open after Release")
 	}
 	if _, err := p.Wait(within(t)); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Wait after Release: %v", err)
@@ -254,7 +265,7 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-func TestConcurrentStarts(t *testing.T) {
+func TestCase237_ConcurrentStarts(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 30 {
 		wg.Go(func() {
@@ -272,7 +283,66 @@ func TestConcurrentStarts(t *testing.T) {
 	noChildren(t)
 }
 
-func TestNothingLeft(t *testing.T) {
+// TestCase221_Races lets every method that touches the descriptor meet the end of
+// the process: none may reach a descriptor, or a process, of somebody else.
+func TestCase221_Races(t *testing.T) {
+	for range 20 {
+		p, err := idle.Start(context.Background(), struct{}{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		ok := func(what string, err error, allowed ...error) {
+			for _, a := range append(allowed, nil, os.ErrClosed, os.ErrProcessDone) {
+				if errors.Is(err, a) {
+					return
+				}
+			}
+			t.Errorf("%s: %v", what, err)
+		}
+		for range 2 {
+			wg.Go(func() { ok("Kill", p.Kill()) })
+			wg.Go(func() {
+				if _, err := p.Wait(within(t)); !errors.As(err, new(*proc.ExitError)) {
+					ok("Wait", err)
+				}
+			})
+			wg.Go(func() {
+				<-p.Done()
+				ok("Release", p.Release())
+			})
+			wg.Go(func() {
+				for p.Alive() {
+					ok("Signal", p.Signal(0))
+				}
+				ok("Signal", p.Signal(0))
+			})
+		}
+		wg.Wait()
+	}
+	noChildren(t)
+}
+
+func TestCase238_StoppedChild(t *testing.T) {
+	p := started(t, idle, nil, struct{}{})
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if s, err := p.Wait(short); s != nil || err != context.DeadlineExceeded || !p.Alive() {
+		t.Errorf("Wait for a stopped process: %v, %v", s, err)
+	}
+	p.Terminate()
+	p.Signal(syscall.SIGCONT)
+	if s, err := p.Wait(within(t)); err != nil {
+		t.Errorf("after SIGCONT: %v, %v", s, err)
+	}
+}
+
+func TestNothingLeft(t *testing.T) { leavesNothing(t, 200) }
+
+func leavesNothing(t *testing.T, rounds int) {
 	round := func() {
 		p, err := nothing.Start(context.Background(), struct{}{})
 		if err != nil {
@@ -285,7 +355,7 @@ func TestNothingLeft(t *testing.T) {
 	round()
 	before := descriptors(t)
 	goroutines := runtime.NumGoroutine()
-	for range 200 {
+	for range rounds {
 		round()
 	}
 	if after := descriptors(t); len(after) != len(before) {

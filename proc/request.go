@@ -44,6 +44,7 @@ func parseMark(s string) (n int, err error) {
 // its bytes. Both ends are the same binary, so it has no other versions.
 type request struct {
 	fn    string
+	stale []byte // numbers of descriptors to close, each a uvarint
 	shape []byte
 	gob   []byte
 	names []string
@@ -58,6 +59,11 @@ func (p *payload) marshal() []byte {
 		b = append(b, s...)
 	}
 	section([]byte(p.fn))
+	var stale []byte
+	for _, fd := range inherited() {
+		stale = binary.AppendUvarint(stale, uint64(fd))
+	}
+	section(stale)
 	section(p.shape)
 	section(p.gob)
 	for _, name := range p.names {
@@ -83,7 +89,7 @@ func parseRequest(b []byte, files int) (*request, error) {
 		b = b[size:][n:]
 		return s
 	}
-	r := &request{fn: string(section()), shape: section(), gob: section()}
+	r := &request{fn: string(section()), stale: section(), shape: section(), gob: section()}
 	for range files {
 		if b == nil {
 			return nil, bad
@@ -112,4 +118,19 @@ func readRequest(fd, files int) (*request, error) {
 		return nil, err
 	}
 	return parseRequest(b[:n], files)
+}
+
+// closeStale closes the descriptors that came here only because our parent had
+// inherited them; those below end are ours.
+func (r *request) closeStale(end int) {
+	for b := r.stale; len(b) > 0; {
+		fd, size := binary.Uvarint(b)
+		if size <= 0 {
+			return
+		}
+		b = b[size:]
+		if fd >= uint64(end) && fd <= 1<<31-1 && inheritable(int(fd)) {
+			unix.Close(int(fd))
+		}
+	}
 }

@@ -87,7 +87,10 @@ type ExitError struct {
 	Msg string
 
 	// Crash is the runtime's text if a panic, in any goroutine, or another fatal
-	// error ended the process: the message, then the stacks, 1 MiB at most.
+	// error ended the process: the message, then the stacks, 1 MiB at most. Of a
+	// fatal error that is no panic ("concurrent map writes", "stack overflow") it
+	// has the stacks only: up to Go 1.26 the runtime writes that message to
+	// standard error, but not to the crash output (golang/go#76859).
 	Crash []byte
 
 	// Cause is why Start's context ended, if the process was told to end for
@@ -106,7 +109,11 @@ func (e *ExitError) Error() string {
 	if e.Msg != "" {
 		b.WriteString(": " + e.Msg)
 	}
-	if line, _, _ := bytes.Cut(e.Crash, []byte{'\n'}); len(line) > 0 {
+	switch line, _, _ := bytes.Cut(e.Crash, []byte{'\n'}); {
+	case len(e.Crash) == 0:
+	case len(line) == 0 || bytes.HasPrefix(line, []byte("goroutine ")):
+		b.WriteString(": a fatal error: its message went to the process's standard error")
+	default:
 		b.WriteString(": " + string(line))
 	}
 	return b.String()

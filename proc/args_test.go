@@ -1,0 +1,330 @@
+package proc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/proc"
+)
+
+// port is a handle as the other packages have them: descriptors and some state.
+type port[T any] struct {
+	files []*os.File
+	typ   string
+	taken int
+}
+
+func (p *port[T]) PassFiles() ([]*os.File, error) {
+	if len(p.files) == 0 {
+		return nil, errors.New("port: not open")
+	}
+	return p.files, nil
+}
+
+func (p *port[T]) TakeFiles(fs []*os.File) error {
+	if len(fs) > 3 {
+		return fmt.Errorf("port: %d files: want at most 3", len(fs))
+	}
+	p.files, p.typ, p.taken = fs, fmt.Sprintf("%T", *new(T)), p.taken+1
+	return nil
+}
+
+type inner struct {
+	Word string
+	Port *port[string]
+	Next *inner
+}
+
+// args has handles wherever they may stand.
+type args struct {
+	Number int
+	Port   *port[int]
+	Again  *port[int] // the same one
+	Value  port[bool]
+	Nil    *port[int]
+	List   []*port[int]
+	Pair   [2]*os.File
+	Inner  inner
+	Far    **inner
+	Conn   *net.UnixConn
+	File   *os.File
+	Map    map[string]int
+	Big    *big.Int
+	When   time.Time
+	Empty  struct{}
+	Any    any
+	hidden int
+}
+
+// told is a function that writes what it sees to a file that it was given.
+var told = proc.Register("told", func(_ context.Context, a args) error {
+	say := func(f *os.File, format string, v ...any) { fmt.Fprintf(f, format+"\n", v...) }
+	say(a.Port.files[0], "number %d %v %v %v", a.Number, a.Map, a.Big, a.When.Unix())
+	say(a.Port.files[0], "typ %s %s %s", a.Port.typ, a.Value.typ, a.Inner.Port.typ)
+	say(a.Again.files[0], "same %v %v %v", a.Port == a.Again, a.List[0] == a.Port, a.Port.taken)
+	say(a.Value.files[0], "nil %v %v %v", a.Nil == nil, a.List[1] == nil, a.List[2] == nil)
+	say(a.List[0].files[0], "len %d %d", len(a.List), len(a.Value.files))
+	say(a.Pair[0], "pair %v %v", a.Pair[0] == a.File, a.Pair[1] == nil)
+	say(a.Inner.Next.Port.files[0], "inner %s %s", a.Inner.Word, a.Inner.Next.Word)
+	say((*a.Far).Port.files[0], "far %v %v", a.Inner.Next.Next == nil, (*a.Far).Port == a.Inner.Port)
+	say(a.File, "any %v %d", a.Any, a.hidden)
+	if _, err := a.Conn.Write([]byte("hello")); err != nil {
+		return err
+	}
+	return nil
+})
+
+func TestHandles(t *testing.T) {
+	r, w := oneWay(t)
+	ours, theirs := unixPair(t)
+	p1, ps := &port[int]{files: []*os.File{w}}, &port[string]{files: []*os.File{w, r}}
+	in := inner{Word: "one", Port: ps, Next: &inner{Word: "two", Port: &port[string]{files: []*os.File{w}}}}
+	far := &inner{Port: ps}
+	before := descriptors(t)
+	p, err := told.Start(context.Background(), args{
+		Number: 7, Port: p1, Again: p1, Value: port[bool]{files: []*os.File{w, r, w}},
+		List: []*port[int]{p1, nil, nil}, Pair: [2]*os.File{w, nil}, Inner: in, Far: &far,
+		Conn: theirs, File: w, Map: map[string]int{"a": 1}, Big: big.NewInt(99),
+		When: time.Unix(5, 0), Any: 12, hidden: 3,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Wait(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if after := descriptors(t); len(after) != len(before) {
+		t.Errorf("descriptors before: %v\nafter: %v", before, after)
+	}
+	w.Close()
+	got, err := io.ReadAll(r)
+	want := `number 7 map[a:1] 99 5
+typ int bool string
+same true true 1
+nil true true true
+len 3 3
+pair true true
+inner one two
+far true true
+any 12 0
+`
+	if string(got) != want || err != nil {
+		t.Errorf("the child saw:\n%s%v\nwant:\n%s", got, err, want)
+	}
+	buf := make([]byte, 16)
+	ours.SetDeadline(time.Now().Add(bound))
+	if n, err := ours.Read(buf); string(buf[:n]) != "hello" {
+		t.Errorf("from the connection: %q, %v", buf[:n], err)
+	}
+}
+
+func unixPair(t *testing.T) (a, b *net.UnixConn) {
+	t.Helper()
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns [2]*net.UnixConn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "socket")
+		c, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		conns[i] = c.(*net.UnixConn)
+	}
+	return conns[0], conns[1]
+}
+
+// echo writes its argument to standard output, as Go syntax.
+func echo[T any](_ context.Context, v T) error {
+	fmt.Printf("%#v", v)
+	return nil
+}
+
+var (
+	echoInt    = proc.Register("echo int", echo[int])
+	echoString = proc.Register("echo string", echo[string])
+	echoSlice  = proc.Register("echo slice", echo[[]string])
+	echoMap    = proc.Register("echo map", echo[map[string][]int])
+	echoBytes  = proc.Register("echo bytes", echo[[]byte])
+	echoAny    = proc.Register("echo any", echo[any])
+	echoPtr    = proc.Register("echo pointer", func(ctx context.Context, p *int) error {
+		if p == nil {
+			return echo(ctx, "nil")
+		}
+		return echo(ctx, *p)
+	})
+	echoFile = proc.Register("echo file", func(_ context.Context, f *os.File) error {
+		_, err := fmt.Fprintf(f, "%T", f)
+		return err
+	})
+	echoNames = proc.Register("echo names", func(ctx context.Context, fs []*os.File) error {
+		var names []string
+		for _, f := range fs {
+			names = append(names, f.Name())
+		}
+		return echo(ctx, names)
+	})
+	bulky = proc.Register("bulky", func(_ context.Context, b []byte) error {
+		if len(b) != 8<<20 || b[len(b)-1] != 9 {
+			return fmt.Errorf("%d bytes", len(b))
+		}
+		return nil
+	})
+)
+
+func output[A any](t *testing.T, f *proc.Func[A], a A) string {
+	t.Helper()
+	r, w := oneWay(t)
+	p := started(t, f, &proc.Cmd{Stdout: w}, a)
+	w.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Wait(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestPlainArguments(t *testing.T) {
+	five := 5
+	for _, tt := range []struct{ got, want string }{
+		{output(t, echoInt, 0), "0"},
+		{output(t, echoInt, -3), "-3"},
+		{output(t, echoString, "a\x00b"), `"a\x00b"`},
+		{output(t, echoSlice, []string{"x", ""}), `[]string{"x", ""}`},
+		{output(t, echoSlice, nil), `[]string(nil)`},
+		{output(t, echoMap, map[string][]int{"a": {1, 2}}), `map[string][]int{"a":[]int{1, 2}}`},
+		{output(t, echoBytes, []byte{1}), `[]byte{0x1}`},
+		{output(t, echoAny, any("boxed")), `"boxed"`},
+		{output(t, echoAny, nil), `<nil>`},
+		{output(t, echoPtr, nil), `"nil"`},
+		{output(t, echoPtr, &five), `5`},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("the child saw %s, want %s", tt.got, tt.want)
+		}
+	}
+	r, w := oneWay(t)
+	p := started(t, echoFile, nil, w)
+	w.Close()
+	if b, err := io.ReadAll(r); string(b) != "*os.File" || err != nil {
+		t.Errorf("through a file as the whole argument: %q, %v", b, err)
+	}
+	p.Wait(within(t))
+	if got := output(t, echoNames, []*os.File{os.Stdin, os.Stderr}); got != `[]string{"/dev/stdin", "/dev/stderr"}` {
+		t.Errorf("names: %s", got)
+	}
+	b := make([]byte, 8<<20)
+	b[len(b)-1] = 9
+	if _, err := started(t, bulky, nil, b).Wait(within(t)); err != nil {
+		t.Errorf("8 MiB: %v", err)
+	}
+}
+
+type loop struct {
+	Name string
+	Next *loop
+	Any  any
+}
+
+// unheard is a type that gob has not heard of.
+type unheard struct{ Word string }
+
+type tree struct {
+	Kids []tree
+	Log  *os.File
+}
+
+var (
+	looped   = proc.Register("looped", func(context.Context, loop) error { return nil })
+	grown    = proc.Register("grown", func(_ context.Context, t tree) error { _, err := t.Kids[1].Kids[0].Log.WriteString("leaf"); return err })
+	takes    = proc.Register("takes", func(context.Context, *port[int]) error { return nil })
+	unsent   = proc.Register("unsent", func(context.Context, struct{ n int }) error { return nil })
+	lateName = "registered by the parent only"
+)
+
+func TestRecursiveArgument(t *testing.T) {
+	r, w := oneWay(t)
+	p := started(t, grown, nil, tree{Kids: []tree{{}, {Kids: []tree{{Log: w}}}}})
+	w.Close()
+	if b, err := io.ReadAll(r); string(b) != "leaf" || err != nil {
+		t.Errorf("from a leaf: %q, %v", b, err)
+	}
+	if _, err := p.Wait(within(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestStartRefuses(t *testing.T) {
+	ring := &loop{}
+	ring.Next = &loop{Next: ring}
+	kids := []any{nil}
+	kids[0] = kids
+	closed, w := oneWay(t)
+	closed.Close()
+	start := func(p *proc.Process, err error) error {
+		if p != nil {
+			p.Kill()
+		}
+		return err
+	}
+	late := proc.Register(lateName, func(context.Context, struct{}) error { return nil })
+	ctx := context.Background()
+	tests := []struct {
+		name string
+		err  error
+		want string
+		is   error
+	}{
+		{"a ring", start(looped.Start(ctx, *ring)), "loop.Next.Next.Next (*proc_test.loop) contains itself", nil},
+		{"a slice that holds itself", start(looped.Start(ctx, loop{Any: kids})), "contains itself", nil},
+		{"a handle in an interface", start(looped.Start(ctx, loop{Any: os.Stdout})), "loop.Any is a handle (*os.File) in an interface", nil},
+		{"a func in an interface", start(looped.Start(ctx, loop{Any: func() {}})), "loop.Any is a func", nil},
+		{"an unregistered type in an interface", start(looped.Start(ctx, loop{Any: unheard{}})), "not registered", nil},
+		{"a closed file", start(echoFile.Start(ctx, closed)), "argument: file already closed", os.ErrClosed},
+		{"a closed file further in", start(grown.Start(ctx, tree{Kids: []tree{{Log: closed}}})), "argument.Kids[0].Log: file already closed", os.ErrClosed},
+		{"a handle that can't be passed", start(takes.Start(ctx, &port[int]{})), "port: not open", nil},
+		{"a handle that can't be taken", start(takes.Start(ctx, &port[int]{files: []*os.File{w, w, w, w}})), "port: 4 files: want at most 3", nil},
+		{"a nil file in a handle", start(takes.Start(ctx, &port[int]{files: []*os.File{nil}})), "invalid argument", os.ErrInvalid},
+		{"nothing exported", start(unsent.Start(ctx, struct{ n int }{1})), "no exported fields", nil},
+		{"a name that the child does not know", start(late.Start(ctx, struct{}{})), fmt.Sprintf("no function %q", lateName), nil},
+		{"a negative CPU", start(nothing.StartCmd(ctx, &proc.Cmd{CPUs: []int{-1}}, struct{}{})), "CPUs has -1: want 0 to 1023", nil},
+		{"no CPU", start(nothing.StartCmd(ctx, &proc.Cmd{CPUs: []int{}}, struct{}{})), "CPUs is empty", nil},
+		{"a CPU that is not there", start(nothing.StartCmd(ctx, &proc.Cmd{CPUs: []int{1023}}, struct{}{})), "sched_setaffinity", syscall.EINVAL},
+		{"a negative delay", start(nothing.StartCmd(ctx, &proc.Cmd{WaitDelay: -1}, struct{}{})), "WaitDelay is -1ns: want 0", nil},
+		{"a NUL in the environment", start(nothing.StartCmd(ctx, &proc.Cmd{Env: []string{"A=b\x00c"}}, struct{}{})), `Env[0] "A=b\x00c" has a NUL`, nil},
+		{"no equals sign", start(nothing.StartCmd(ctx, &proc.Cmd{Env: []string{"A"}}, struct{}{})), `Env[0] is "A": want key=value`, nil},
+		{"no such directory", start(nothing.StartCmd(ctx, &proc.Cmd{Dir: "/nowhere"}, struct{}{})), "chdir /nowhere", os.ErrNotExist},
+		{"tracing", start(nothing.StartCmd(ctx, &proc.Cmd{Sys: &syscall.SysProcAttr{Ptrace: true}}, struct{}{})), "Sys.Ptrace", nil},
+		{"a closed standard input", start(nothing.StartCmd(ctx, &proc.Cmd{Stdin: closed}, struct{}{})), "Stdin: file already closed", os.ErrClosed},
+	}
+	before := descriptors(t)
+	for _, tt := range tests {
+		if tt.err == nil || !strings.Contains(tt.err.Error(), tt.want) || !strings.HasPrefix(tt.err.Error(), "proc: start ") {
+			t.Errorf("%s: %v, want %q in it", tt.name, tt.err, tt.want)
+		}
+		if tt.is != nil && !errors.Is(tt.err, tt.is) {
+			t.Errorf("%s: %v is not %v", tt.name, tt.err, tt.is)
+		}
+	}
+	if after := descriptors(t); !reflect.DeepEqual(after, before) {
+		t.Errorf("descriptors before: %v\nafter: %v", before, after)
+	}
+	noChildren(t)
+}
