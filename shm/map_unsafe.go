@@ -1,0 +1,62 @@
+package shm
+
+import (
+	"reflect"
+	"unsafe"
+
+	"github.com/rawipc/rawipc/futex"
+
+	"golang.org/x/sys/unix"
+)
+
+func mmap(fd int, off int64, length, prot int) ([]byte, error) {
+	p, err := unix.MmapPtr(fd, off, nil, uintptr(length), prot, unix.MAP_SHARED)
+	if err != nil {
+		return nil, err
+	}
+	return unsafe.Slice((*byte)(p), length), nil
+}
+
+// mmapTwice maps length bytes of fd from 0 on, and after them the last tail
+// bytes once more: what wraps round the end of the tail is in one piece there.
+func mmapTwice(fd int, length, tail int) ([]byte, error) {
+	// The room is taken first, so that the second mapping can't hit another's.
+	p, err := unix.MmapPtr(-1, 0, nil, uintptr(length+tail), unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, err
+	}
+	mem := unsafe.Slice((*byte)(p), length+tail)
+	const prot, flags = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_SHARED | unix.MAP_FIXED
+	if _, err = unix.MmapPtr(fd, 0, p, uintptr(length), prot, flags); err == nil {
+		_, err = unix.MmapPtr(fd, int64(length-tail), unsafe.Add(p, length), uintptr(tail), prot, flags)
+	}
+	if err != nil {
+		munmap(mem)
+		return nil, err
+	}
+	return mem, nil
+}
+
+func munmap(mem []byte) error {
+	return unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(mem)), uintptr(len(mem)))
+}
+
+// At returns the T at byte offset off of the mapping: the memory itself, not a
+// copy, valid until the mapping is closed. T must be free of pointers, lie
+// inside the mapping and be aligned; else the error names what is wrong.
+func At[T any](m *Mapping, off int) (*T, error) { return futex.At[T](m.Bytes(), off) }
+
+// SliceAt returns n values of T from byte offset off of the mapping on, as
+// [At] does.
+func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
+	mem := m.Bytes()
+	first, err := futex.At[T](mem, off)
+	if err != nil {
+		return nil, err
+	}
+	size := int(reflect.TypeFor[T]().Size())
+	if n < 0 || size > 0 && n > (len(mem)-off)/size {
+		return nil, sizeError[T](n, off, len(mem))
+	}
+	return unsafe.Slice(first, n), nil
+}

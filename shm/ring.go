@@ -1,0 +1,221 @@
+package shm
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"os"
+	"structs"
+	"sync/atomic"
+	"time"
+
+	"github.com/rawipc/rawipc/futex"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrShortBuffer is what a receiver returns whose buffer can't hold the next
+// message, which stays where it is. The error that wraps it names the size.
+var ErrShortBuffer = errors.New("shm: buffer too short")
+
+// ErrTooLarge is what a sender returns for a message that can never fit.
+var ErrTooLarge = errors.New("shm: message too large")
+
+// ringState lies behind the header, fields grouped by who writes them, each
+// group on cache lines of its own (128 bytes: CPUs fetch lines in pairs).
+//
+// head and tail count bytes since the beginning of time: tail those that were
+// written, head those that were read. They wrap at 2^64. The bytes between are
+// records: a length (8 bytes), the message, up to 7 bytes of padding.
+type ringState struct {
+	_         structs.HostLayout
+	tail      atomic.Uint64 // the writer's
+	closed    atomic.Uint32
+	writerCPU atomic.Uint32
+	_         [112]byte
+	head      atomic.Uint64 // the reader's
+	readerCPU atomic.Uint32
+	_         [116]byte
+	// Each sleeps word is set by the end that goes to sleep and cleared by the
+	// other one, who then wakes it. Nothing is kept in its low 30 bits.
+	readerSleeps atomic.Uint32
+	_            [124]byte
+	writerSleeps atomic.Uint32
+	_            [124]byte
+}
+
+const (
+	ringLayout = "ring: u64 length, 8-byte records"
+	asleep     = 1 << 31
+	recordHead = 8
+	maxRing    = 1 << 36
+
+	// Where the two ends lock their byte of the file, far behind its end.
+	writerByte = 1 << 61
+	readerByte = writerByte + 1
+)
+
+// NewRing makes a ring: a queue of messages of any length between one writer
+// and one reader, in shared memory. capacity is in bytes, at least 1, rounded
+// up to a power of two of whole pages; a message takes its own length, 8 bytes,
+// and up to 7 more.
+//
+// Both ends are handles: keep one and pass the other to a child, or pass both.
+// An end belongs to the first process that uses it, as long as that lives: for
+// a second one the calls fail with EBUSY; after the owner's death (or Close)
+// another may go on where it stopped.
+func NewRing(capacity int) (*RingWriter, *RingReader, error) {
+	if capacity < 1 || capacity > maxRing {
+		return nil, nil, fmt.Errorf("shm: ring of %d bytes, want 1 to %d: %w", capacity, maxRing, unix.EINVAL)
+	}
+	page := os.Getpagesize()
+	data := 1 << bits.Len(uint(max(capacity, page)-1))
+	w, r := new(RingWriter), new(RingReader)
+	if err := w.create(label("Ring", nil), page+data, data); err != nil {
+		return nil, nil, err
+	}
+	err := w.publish(kindRing, page, ringLayout)
+	if err == nil {
+		err = w.bind()
+	}
+	if err == nil {
+		err = r.share(&w.ring)
+	}
+	if err != nil {
+		w.Close()
+		return nil, nil, err
+	}
+	return w, r, nil
+}
+
+// ring is what the two ends have in common.
+type ring struct {
+	typed
+	st    *ringState
+	data  []byte // the records' bytes, twice in a row
+	size  uint64 // of data, once: a power of two
+	lock  *os.File
+	spin  futex.Spinner
+	myCPU uint32
+}
+
+// share makes o a second view of the same object, in this process.
+func (o *ring) share(from *ring) error {
+	var fd int
+	err := control(from.file, func(n int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
+		return os.NewSyscallError("fcntl", err)
+	})
+	if err != nil {
+		return err
+	}
+	return o.TakeFiles([]*os.File{os.NewFile(uintptr(fd), from.file.Name())})
+}
+
+// bind finds state and records in the mapping.
+func (o *ring) bind() (err error) {
+	page := os.Getpagesize()
+	o.data, o.size = o.mem[page:], uint64(o.typed.size-page)
+	o.st, err = futex.At[ringState](o.mem, headerSize)
+	return err
+}
+
+// PassFiles lends the descriptor that a child needs. Package proc calls it.
+func (o *ring) PassFiles() ([]*os.File, error) { return o.passFiles() }
+
+// TakeFiles makes o one end of the ring behind a descriptor that PassFiles
+// lent, after checking that it is one. It owns the descriptor. Package proc
+// calls it.
+func (o *ring) TakeFiles(files []*os.File) error {
+	page := int64(os.Getpagesize())
+	err := o.take(files, kindRing, int(page), ringLayout, func(size int64) (int, error) {
+		data := size - page
+		if data < page || data&(data-1) != 0 || data > maxRing {
+			return 0, fmt.Errorf("%w: a ring of %d bytes", ErrCorrupt, size)
+		}
+		return int(data), nil
+	})
+	if err != nil {
+		return err
+	}
+	return o.bind()
+}
+
+// SetSpin fixes how long this end looks for the other one before it sleeps:
+// not at all if d is negative, by the package's own policy if it is 0 (the
+// default), else for d, whatever the policy says. Call it before the first
+// message.
+func (o *ring) SetSpin(d time.Duration) { o.spin.SetBudget(d) }
+
+// Cap returns how many bytes of records the ring holds.
+func (o *ring) Cap() int { return int(o.size) }
+
+// MaxMessage returns the length of the longest message that fits.
+func (o *ring) MaxMessage() int { return int(o.size) - recordHead }
+
+// claim makes this process the owner of one end. The lock belongs to an open
+// file description of our own (an inherited one would be shared with others),
+// so the kernel drops it when the process is gone to the last thread.
+func (o *ring) claim(at int64, cpu *atomic.Uint32, end string) error {
+	if o.mem == nil {
+		return os.ErrClosed
+	}
+	var lock *os.File
+	err := control(o.file, func(fd int) (err error) {
+		lock, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDWR, 0)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = control(lock, func(fd int) error {
+		l := unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1}
+		return ignoringEINTR(func() error { return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &l) })
+	})
+	if err != nil {
+		lock.Close()
+		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
+			return fmt.Errorf("shm: the ring has a live %s already: %w", end, unix.EBUSY)
+		}
+		return os.NewSyscallError("fcntl", err)
+	}
+	o.lock, o.myCPU = lock, futex.PinnedCPU()
+	cpu.Store(o.myCPU)
+	return nil
+}
+
+// apart reports whether spinning can help: not if both ends are bound to one
+// CPU, the same, or if the other end has never been here.
+func (o *ring) apart(other *atomic.Uint32) bool {
+	cpu := other.Load()
+	return cpu != 0 && (cpu != o.myCPU || cpu == futex.Unpinned)
+}
+
+// corrupt is the error for positions and lengths that can't be.
+func (o *ring) corrupt(head, tail, length uint64) error {
+	return fmt.Errorf("%w: ring of %d bytes with %d read, %d written, next length %d",
+		ErrCorrupt, o.size, head, tail, length)
+}
+
+func (o *ring) close() error {
+	if o.lock != nil {
+		o.lock.Close()
+		o.lock = nil
+	}
+	o.st, o.data = nil, nil
+	return o.typed.close()
+}
+
+func recordSize(n int) uint64 { return recordHead + (uint64(n)+7)&^7 }
+
+// copyPieces copies like copy. Go's copy of much at once goes past the cache,
+// which for a message of 1 MiB that is still hot takes twice as long.
+func copyPieces(dst, src []byte) int {
+	const piece = 64 << 10
+	n := min(len(dst), len(src))
+	for at := 0; at < n; at += piece {
+		end := min(at+piece, n)
+		copy(dst[at:end], src[at:end])
+	}
+	return n
+}

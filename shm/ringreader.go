@@ -1,0 +1,131 @@
+package shm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+)
+
+// A RingReader is the receiving end of a ring. It is a handle. One goroutine
+// at a time may use it, and Close must not overtake another call.
+type RingReader struct {
+	ring
+	head    uint64 // what was consumed: our own copy
+	tail    uint64 // what was written when we last looked
+	next    uint64 // record size of the message that Peek returned, or 0
+	claimed bool
+}
+
+// Recv copies the next message into buf and returns its length. It blocks
+// while the ring is empty, until a message comes, the stream ends, or ctx does.
+//
+// Errors: ctx.Err(); io.EOF after the writer's CloseSend, when all was
+// received; ErrShortBuffer, naming the size, and the message stays;
+// os.ErrClosed after Close; EBUSY if another process reads; ErrCorrupt if the
+// positions or the length in shared memory can't be.
+func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
+	msg, err := r.Peek(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if len(msg) > len(buf) {
+		return 0, fmt.Errorf("%w: %d bytes for a message of %d", ErrShortBuffer, len(buf), len(msg))
+	}
+	n := copyPieces(buf, msg)
+	r.Advance()
+	return n, nil
+}
+
+// Peek returns the next message where it lies, without consuming it: the bytes
+// are valid until Advance. It blocks and fails as Recv does. A peer that breaks
+// the rules can change them while they are looked at, never their length.
+func (r *RingReader) Peek(ctx context.Context) ([]byte, error) {
+	if !r.claimed {
+		if err := r.attach(); err != nil {
+			return nil, err
+		}
+	}
+	if r.mem == nil {
+		return nil, os.ErrClosed
+	}
+	if r.head == r.tail {
+		if err := r.more(ctx); err != nil {
+			return nil, err
+		}
+	}
+	raceAcquire()
+	// SYNC ring-tail: tail was loaded after the writer stored it. The length is
+	// loaded once; what it says must lie within what is committed.
+	n := r.length(r.head).Load()
+	if committed := r.tail - r.head; committed < recordHead || n > committed-recordHead {
+		return nil, r.corrupt(r.head, r.tail, n)
+	}
+	r.next = recordSize(int(n))
+	at := (r.head + recordHead) & (r.size - 1)
+	return r.data[at : at+n : at+n], nil
+}
+
+// Advance consumes the message that Peek returned. It never blocks. It panics
+// if there is none.
+//
+// SYNC ring-head: the store of head gives the bytes back; it pairs with the
+// load in room. A reader killed before it has consumed nothing.
+func (r *RingReader) Advance() {
+	if r.next == 0 {
+		panic("shm: Advance without Peek")
+	}
+	r.head += r.next
+	r.next = 0
+	raceRelease()
+	r.st.head.Store(r.head)
+	wakeEnd(&r.st.writerSleeps)
+}
+
+// Close releases this process's mapping and descriptors and gives up the end;
+// the messages stay for another reader. A second Close returns os.ErrClosed.
+func (r *RingReader) Close() error {
+	r.claimed = true // too late for that
+	return r.close()
+}
+
+func (r *RingReader) attach() error {
+	if err := r.claim(readerByte, &r.st.readerCPU, "reader"); err != nil {
+		return err
+	}
+	r.head, r.tail, r.next = r.st.head.Load(), r.st.tail.Load(), 0
+	if r.head%8 != 0 || !r.sane() {
+		r.lock.Close()
+		r.lock = nil
+		return r.corrupt(r.head, r.tail, 0)
+	}
+	r.claimed = true
+	wakeEnd(&r.st.writerSleeps) // a reader before us may have died before this
+	return nil
+}
+
+// more waits until the ring is not empty.
+func (r *RingReader) more(ctx context.Context) error {
+	empty := func() bool {
+		r.tail = r.st.tail.Load()
+		return r.tail == r.head && r.st.closed.Load() == 0
+	}
+	if err := waitEnd(ctx, &r.st.readerSleeps, &r.spin, r.apart(&r.st.writerCPU), empty); err != nil {
+		return err
+	}
+	if r.tail == r.head {
+		// The stream was closed after a last look at tail: look again.
+		if r.tail = r.st.tail.Load(); r.tail == r.head {
+			return io.EOF
+		}
+	}
+	if !r.sane() {
+		err := r.corrupt(r.head, r.tail, 0)
+		r.tail = r.head // look again next time
+		return err
+	}
+	return nil
+}
+
+// sane reports whether what is committed fits the ring.
+func (r *RingReader) sane() bool { return r.tail-r.head <= r.size && r.tail%8 == 0 }

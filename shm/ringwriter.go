@@ -1,0 +1,143 @@
+package shm
+
+import (
+	"context"
+	"fmt"
+	"os"
+)
+
+// A RingWriter is the sending end of a ring. It is a handle. One goroutine at
+// a time may use it, and Close must not overtake another call.
+type RingWriter struct {
+	ring
+	tail     uint64 // what is committed: our own copy
+	head     uint64 // what the reader had read when we last looked
+	reserved int    // bytes of the open reservation, -1 if there is none
+	claimed  bool
+}
+
+// Send sends msg: when it returns nil, the message is in shared memory and
+// stays there though this process be killed. It blocks while the ring is full,
+// until the reader makes room or ctx ends; then nothing was sent.
+//
+// Errors: ctx.Err(); ErrTooLarge, naming the limit; os.ErrClosed after
+// CloseSend or Close; EBUSY if another process writes; ErrCorrupt if the
+// positions in shared memory can't be.
+func (w *RingWriter) Send(ctx context.Context, msg []byte) error {
+	buf, err := w.Reserve(ctx, len(msg))
+	if err != nil {
+		return err
+	}
+	copyPieces(buf, msg)
+	w.Commit(len(msg))
+	return nil
+}
+
+// Reserve returns n bytes of shared memory, in one piece, to write a message
+// into; Commit sends it. It blocks and fails as Send does. A second Reserve
+// before Commit drops the first. The bytes hold what earlier messages left.
+func (w *RingWriter) Reserve(ctx context.Context, n int) ([]byte, error) {
+	if !w.claimed {
+		if err := w.attach(); err != nil {
+			return nil, err
+		}
+	}
+	if w.mem == nil {
+		return nil, os.ErrClosed
+	}
+	if n < 0 || n > w.MaxMessage() {
+		return nil, fmt.Errorf("%w: %d bytes, this ring takes 0 to %d", ErrTooLarge, n, w.MaxMessage())
+	}
+	if w.st.closed.Load() != 0 {
+		return nil, os.ErrClosed
+	}
+	need := recordSize(n)
+	if w.tail+need-w.head > w.size {
+		if err := w.room(ctx, need); err != nil {
+			return nil, err
+		}
+	}
+	w.reserved = n
+	at := (w.tail + recordHead) & (w.size - 1)
+	return w.data[at : at+uint64(n) : at+uint64(n)], nil
+}
+
+// Commit sends the first n bytes of what Reserve returned. It never blocks. It
+// panics if n is more than was reserved or nothing was.
+//
+// SYNC ring-tail: the store of tail makes length and bytes visible; it pairs
+// with the load in Peek. It is the one store that commits: a writer killed
+// before it has sent nothing.
+func (w *RingWriter) Commit(n int) {
+	if n < 0 || n > w.reserved {
+		panic(fmt.Sprintf("shm: Commit of %d bytes, %d are reserved", n, w.reserved))
+	}
+	w.reserved = -1
+	w.length(w.tail).Store(uint64(n))
+	w.tail += recordSize(n)
+	raceRelease()
+	w.st.tail.Store(w.tail)
+	wakeEnd(&w.st.readerSleeps)
+}
+
+// CloseSend ends the stream: the reader gets what was sent, then io.EOF, and
+// later sends fail with os.ErrClosed. It never blocks.
+func (w *RingWriter) CloseSend() error {
+	if !w.claimed {
+		if err := w.attach(); err != nil {
+			return err
+		}
+	}
+	if w.mem == nil {
+		return os.ErrClosed
+	}
+	w.st.closed.Store(1)
+	wakeEnd(&w.st.readerSleeps)
+	return nil
+}
+
+// Close releases this process's mapping and descriptors and gives up the end;
+// the stream stays open for another writer. A second Close returns
+// os.ErrClosed.
+func (w *RingWriter) Close() error {
+	w.claimed = true // too late for that
+	return w.close()
+}
+
+func (w *RingWriter) attach() error {
+	if err := w.claim(writerByte, &w.st.writerCPU, "writer"); err != nil {
+		return err
+	}
+	w.tail, w.head, w.reserved = w.st.tail.Load(), w.st.head.Load(), -1
+	if w.tail-w.head > w.size || w.tail%8 != 0 {
+		w.lock.Close()
+		w.lock = nil
+		return w.corrupt(w.head, w.tail, 0)
+	}
+	w.claimed = true
+	wakeEnd(&w.st.readerSleeps) // a writer before us may have died before this
+	return nil
+}
+
+// room waits until need bytes are free.
+func (w *RingWriter) room(ctx context.Context, need uint64) error {
+	full := func() bool {
+		w.head = w.st.head.Load()
+		return w.tail+need-w.head > w.size && w.tail-w.head <= w.size
+	}
+	err := waitEnd(ctx, &w.st.writerSleeps, &w.spin, w.apart(&w.st.readerCPU), full)
+	if err == nil && w.tail-w.head > w.size {
+		err = w.corrupt(w.head, w.tail, 0)
+	}
+	return err
+}
+
+// Consumed returns how many bytes of records the reader has consumed since the
+// ring was made: a count that wraps at 2^64, for comparing with an earlier
+// one. It is 0 after Close.
+func (w *RingWriter) Consumed() uint64 {
+	if w.mem == nil {
+		return 0
+	}
+	return w.st.head.Load()
+}
