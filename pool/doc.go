@@ -1,0 +1,36 @@
+// Package pool runs functions of this program in worker processes, which may
+// crash, leak or be killed without harm to the caller.
+//
+//	var square = pool.Register("square", func(ctx context.Context, n int) (int, error) {
+//		return n * n, nil
+//	})
+//
+//	func main() {
+//		proc.Dispatch() // first: a worker is this program again, and ends here
+//		p, err := pool.New(nil)
+//		…
+//		defer p.Close()
+//		nine, err := square.Call(ctx, p, 3)
+//		all, err := square.Map(ctx, p, []int{1, 2, 3})
+//	}
+//
+// A call that kills its worker, by a crash, by running out of memory or by
+// somebody's SIGKILL, returns a [*WorkerError] that says how the worker ended.
+// No other call is touched, and a new worker takes the place. A function that
+// returns an error or panics gives a [*TaskError], and the worker goes on.
+//
+// # How a call runs
+//
+// The pool is a set of idle workers. A call leases one, writes into that
+// worker's own shared memory (a ring of messages each way), waits there for the
+// reply in the caller's goroutine, and gives the worker back. There is no
+// dispatcher and no common queue: nothing that a death could corrupt, no call
+// that waits behind a slow one while a worker is idle, and no doubt whose call
+// a dead worker was serving.
+//
+// # What it costs
+//
+// A worker is a whole process: some milliseconds to start, some megabytes to
+// keep. Arguments and results are copied. Processes suit work that takes a CPU
+// or may crash; what waits for the network is better off in goroutines.
+package pool

@@ -1,0 +1,386 @@
+package pool_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/pool"
+)
+
+var bg = context.Background()
+
+// hang bounds a test that could wait for ever; it is not a limit on speed.
+const hang = 20 * time.Second
+
+type point struct {
+	X, Y int
+	Name string
+}
+
+var (
+	double = pool.Register("double", func(_ context.Context, n int) (int, error) { return 2 * n, nil })
+	upper  = pool.Register("upper", func(_ context.Context, s string) (string, error) { return strings.ToUpper(s), nil })
+	invert = pool.Register("invert", func(_ context.Context, b []byte) ([]byte, error) {
+		for i := range b {
+			b[i] = ^b[i]
+		}
+		return b, nil
+	})
+	swap = pool.Register("swap", func(_ context.Context, p point) (*point, error) {
+		return &point{X: p.Y, Y: p.X, Name: p.Name + "'"}, nil
+	})
+	pid    = pool.Register("pid", func(context.Context, struct{}) (int, error) { return os.Getpid(), nil })
+	refuse = pool.Register("refuse", func(_ context.Context, n int) (int, error) {
+		if n == 13 {
+			return 0, fmt.Errorf("%d brings bad luck", n)
+		}
+		return n, nil
+	})
+	panics = pool.Register("panics", func(_ context.Context, s string) (int, error) { panicking(s); return 0, nil })
+	die    = pool.Register("die", func(_ context.Context, how int) (int, error) {
+		switch {
+		case how > 0:
+			syscall.Kill(os.Getpid(), syscall.Signal(how))
+			select {}
+		case how < 0:
+			os.Exit(-how)
+		}
+		return how, nil
+	})
+	sleep = pool.Register("sleep", func(_ context.Context, d time.Duration) (int, error) {
+		time.Sleep(d)
+		return os.Getpid(), nil
+	})
+	noGob = pool.Register("noGob", func(_ context.Context, v any) (any, error) { return func() {}, nil })
+)
+
+//go:noinline
+func panicking(s string) { panic(s) }
+
+func newPool(t testing.TB, workers int) *pool.Pool {
+	t.Helper()
+	p, err := pool.New(&pool.Config{Workers: workers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(bg, hang)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestCall(t *testing.T) {
+	p, ctx := newPool(t, 2), within(t)
+	if n, err := double.Call(bg, p, 21); n != 42 || err != nil {
+		t.Errorf("double: %d, %v", n, err)
+	}
+	if s, err := upper.Call(ctx, p, "größe"); s != "GRÖSSE" && s != "GRÖßE" || err != nil {
+		t.Errorf("upper: %q, %v", s, err)
+	}
+	if s, err := upper.Call(ctx, p, ""); s != "" || err != nil {
+		t.Errorf("upper of nothing: %q, %v", s, err)
+	}
+	if q, err := swap.Call(ctx, p, point{1, 2, "p"}); err != nil || *q != (point{2, 1, "p'"}) {
+		t.Errorf("swap: %+v, %v", q, err)
+	}
+	if n, err := pid.Call(ctx, p, struct{}{}); n == os.Getpid() || n < 2 || err != nil {
+		t.Errorf("it ran in process %d, %v; this is %d", n, err, os.Getpid())
+	}
+}
+
+// A payload may be smaller or larger than the ring by any amount.
+func TestCallSizes(t *testing.T) {
+	p, ctx := newPool(t, 1), within(t)
+	for _, n := range []int{0, 1, 31, 65503, 65504, 65505, 1 << 18, 5<<20 + 7} {
+		in := bytes.Repeat([]byte{1, 2, 3}, n/3+1)[:n]
+		out, err := invert.Call(ctx, p, in)
+		if err != nil || len(out) != n {
+			t.Fatalf("%d bytes: %d came back, %v", n, len(out), err)
+		}
+		for i, b := range out {
+			if b != ^in[i] {
+				t.Fatalf("%d bytes: byte %d is %d, want %d", n, i, b, ^in[i])
+			}
+		}
+	}
+}
+
+func TestMap(t *testing.T) {
+	p, ctx := newPool(t, 3), within(t)
+	for _, n := range []int{0, 1, 2, 11, 12, 13, 1000} {
+		in := make([]int, n)
+		for i := range in {
+			in[i] = i
+		}
+		out, err := double.Map(ctx, p, in)
+		if err != nil || len(out) != n {
+			t.Fatalf("%d: %d results, %v", n, len(out), err)
+		}
+		for i, v := range out {
+			if v != 2*i {
+				t.Fatalf("%d: result %d is %d", n, i, v)
+			}
+		}
+	}
+	words, err := upper.Map(ctx, p, []string{"a", "", "ccc"})
+	if fmt.Sprint(words, err) != "[A  CCC] <nil>" {
+		t.Errorf("words: %q, %v", words, err)
+	}
+}
+
+func TestCase244TaskErrors(t *testing.T) {
+	p, ctx := newPool(t, 1), within(t)
+	before, err := pid.Call(ctx, p, struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var task *pool.TaskError
+	if _, err := refuse.Call(ctx, p, 13); !errors.As(err, &task) || task.Func != "refuse" ||
+		task.Msg != "13 brings bad luck" || task.Stack != nil {
+		t.Errorf("an error: %#v", err)
+	}
+	in := make([]int, 40)
+	in[29] = 13
+	if _, err := refuse.Map(ctx, p, in); !errors.As(err, &task) || task.Item != 29 {
+		t.Errorf("an error in Map: %#v", err)
+	}
+	if _, err := panics.Call(ctx, p, "ouch"); !errors.As(err, &task) || task.Msg != "panic: ouch" {
+		t.Errorf("a panic: %#v", err)
+	} else if frame := strings.SplitN(string(task.Stack), "\n", 3)[1]; !strings.Contains(frame, "pool_test.panicking") {
+		t.Errorf("on top of the stack stands %q:\n%s", frame, task.Stack)
+	}
+	if _, err := noGob.Call(ctx, p, func() {}); err == nil || errors.As(err, &task) && task.Func != "noGob" {
+		t.Errorf("an argument that can't be encoded: %v", err)
+	}
+	if _, err := noGob.Call(ctx, p, 1); err == nil {
+		t.Error("a result that can't be encoded gives no error")
+	}
+	if after, err := pid.Call(ctx, p, struct{}{}); after != before || err != nil {
+		t.Errorf("worker %d, then %d, %v", before, after, err)
+	}
+}
+
+// A worker that dies in a call fails that call, tells how, and is replaced.
+func TestCase243WorkerDies(t *testing.T) {
+	p, ctx := newPool(t, 2), within(t)
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	var others atomic.Int64
+	all.Go(func() { // others go on
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if n, err := double.Call(ctx, p, 4); n != 8 || err != nil {
+				t.Errorf("an innocent call: %d, %v", n, err)
+				return
+			}
+			others.Add(1)
+		}
+	})
+	for _, how := range []int{int(syscall.SIGKILL), int(syscall.SIGSEGV), -3} {
+		var dead *pool.WorkerError
+		_, err := die.Call(ctx, p, how)
+		if !errors.As(err, &dead) || dead.Func != "die" || dead.Pid < 2 || dead.State == nil {
+			t.Errorf("%d: %#v", how, err)
+			continue
+		}
+		if how == int(syscall.SIGKILL) && dead.State.Signal() != syscall.SIGKILL {
+			t.Errorf("%d: %v", how, dead.State)
+		}
+		if how < 0 && dead.State.ExitCode() != -how {
+			t.Errorf("%d: %v", how, dead.State)
+		}
+		t.Log(err)
+	}
+	close(stop)
+	all.Wait()
+	t.Logf("%d calls meanwhile", others.Load())
+	if n, err := double.Map(ctx, p, []int{1, 2, 3, 4, 5}); fmt.Sprint(n, err) != "[2 4 6 8 10] <nil>" {
+		t.Errorf("afterwards: %v, %v", n, err)
+	}
+}
+
+// A worker that is killed while idle fails no call.
+func TestWorkerDiesIdle(t *testing.T) {
+	p, ctx := newPool(t, 1), within(t)
+	for range 5 {
+		n, err := pid.Call(ctx, p, struct{}{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(n, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if after, err := pid.Call(ctx, p, struct{}{}); err != nil || after == n {
+			t.Errorf("worker %d, then %d, %v", n, after, err)
+		}
+	}
+}
+
+func TestCancel(t *testing.T) {
+	p := newPool(t, 1)
+	ctx, cancel := context.WithTimeout(bg, 30*time.Millisecond)
+	defer cancel()
+	if _, err := sleep.Call(ctx, p, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a call that takes too long: %v", err)
+	}
+	if n, err := double.Call(within(t), p, 2); n != 4 || err != nil {
+		t.Errorf("after it: %d, %v", n, err)
+	}
+	// One that waits for a worker leaves the line.
+	started := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		close(started)
+		_, err := sleep.Call(within(t), p, 300*time.Millisecond)
+		done <- err
+	}()
+	<-started
+	for range 100 {
+		ctx, cancel := context.WithTimeout(bg, time.Millisecond)
+		_, err := double.Call(ctx, p, 2)
+		cancel()
+		if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("in line: %v", err)
+		}
+	}
+	if err := <-done; err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if n, err := double.Call(within(t), p, 3); n != 6 || err != nil {
+		t.Errorf("after all: %d, %v", n, err)
+	}
+}
+
+func TestCase249Closed(t *testing.T) {
+	p := newPool(t, 2)
+	running := make(chan error, 1)
+	go func() { _, err := sleep.Call(bg, p, time.Hour); running <- err }()
+	waitBusy(t, p)
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-running; !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a running call: %v", err)
+	}
+	if _, err := double.Call(bg, p, 1); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a new call: %v", err)
+	}
+	if _, err := double.Map(bg, p, []int{1}); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a new Map: %v", err)
+	}
+}
+
+// waitBusy returns when one of two workers is in a call.
+func waitBusy(t testing.TB, p *pool.Pool) {
+	for end := time.Now().Add(hang); ; {
+		ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
+		var both sync.WaitGroup
+		pids := make([]int, 2)
+		for i := range pids {
+			both.Go(func() { pids[i], _ = sleep.Call(ctx, p, 2*time.Millisecond) })
+		}
+		both.Wait()
+		cancel()
+		if pids[0] == pids[1] && pids[0] != 0 {
+			return // one worker served both
+		}
+		if time.Now().After(end) {
+			t.Fatal("no worker became busy")
+		}
+	}
+}
+
+func TestShutdown(t *testing.T) {
+	p := newPool(t, 1)
+	done := make(chan error, 1)
+	started := make(chan struct{})
+	go func() {
+		close(started)
+		_, err := sleep.Call(bg, p, 100*time.Millisecond)
+		done <- err
+	}()
+	<-started
+	time.Sleep(30 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(bg, time.Millisecond)
+	defer cancel()
+	if err := p.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with a call that runs: %v", err)
+	}
+	if _, err := double.Call(bg, p, 1); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("a new call: %v", err)
+	}
+	if err := p.Shutdown(within(t)); err != nil {
+		t.Error(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the call that ran: %v", err)
+	}
+}
+
+func TestCase241BadConfig(t *testing.T) {
+	if _, err := pool.New(&pool.Config{Workers: -1}); err == nil || !strings.Contains(err.Error(), "-1 workers") {
+		t.Errorf("-1 workers: %v", err)
+	}
+}
+
+func TestRegisterRefuses(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		f    func()
+	}{
+		{"the name \"double\" is taken", func() {
+			pool.Register("double", func(context.Context, int) (int, error) { return 0, nil })
+		}},
+		{"A.Files[] is a handle", func() {
+			type A struct{ Files []*os.File }
+			pool.Register("files", func(context.Context, struct{ A A }) (int, error) { return 0, nil })
+		}},
+	} {
+		func() {
+			defer func() {
+				if msg := fmt.Sprint(recover()); !strings.Contains(msg, c.want) {
+					t.Errorf("panic %q does not say %q", msg, c.want)
+				}
+			}()
+			c.f()
+		}()
+	}
+}
+
+// A crash loop ends in an error, not in a storm of processes.
+func TestCase246CrashLoop(t *testing.T) {
+	p := newPool(t, 1)
+	// Nothing is ever served: each worker is killed as soon as it is there.
+	ctx := within(t)
+	for {
+		_, err := die.Call(ctx, p, int(syscall.SIGKILL))
+		if errors.Is(err, pool.ErrBroken) {
+			t.Log(err)
+			return
+		}
+		if !errors.As(err, new(*pool.WorkerError)) {
+			t.Fatalf("%v", err)
+		}
+	}
+}
