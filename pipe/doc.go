@@ -1,0 +1,34 @@
+// Package pipe sends whole messages between processes over the descriptors
+// that the kernel already has: pipes, FIFOs and local sockets.
+//
+// A pipe carries a stream of bytes, and a stream forgets where one write ended
+// and the next began. A [Conn] remembers: [Conn.Send] puts one message in,
+// [Conn.Recv] takes exactly that message out.
+//
+//	a, b, err := pipe.Pair()        // two ends, both can send and receive
+//	a.Send(ctx, []byte("hello"))
+//	n, err := b.Recv(ctx, buf)      // buf[:n] is "hello"
+//
+// Which constructor?
+//
+//   - [Pair]: two connected ends, messages of any size.
+//   - [PacketPair]: the same, but the kernel keeps the boundaries. Several
+//     processes may then send or receive on one end; a message can't be larger
+//     than the socket's send buffer (about 200 KiB).
+//   - [OneWay]: a pipe; one end sends, the other receives. The fastest.
+//   - [OpenFIFO]: a pipe with a name in the file system.
+//   - [FromFile]: any of these that some other code opened.
+//
+// On a stream (Pair, OneWay, FIFOs) a message travels as a frame: its length,
+// eight bytes little-endian, then its bytes. A peer in another language
+// needs nothing more than that to take part. One end of a stream belongs to
+// one process at a time, because what a receiver has read ahead no other
+// process can see; frames of up to 4,088 bytes in a pipe are the exception
+// for senders, since the kernel writes 4,096 bytes in one piece.
+//
+// Every call that waits takes a context and ends with its error as soon as the
+// context does. No thread is held meanwhile: waiting is done by Go's network
+// poller. A Conn is also a [net.Conn], so encoding/gob and net/rpc run over it.
+//
+// A Conn may be an argument of a child process: see [Conn.PassFiles].
+package pipe

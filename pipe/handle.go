@@ -1,0 +1,50 @@
+package pipe
+
+import (
+	"fmt"
+	"os"
+)
+
+// PassFiles lends the descriptor for a child process: the Conn stays open and the
+// caller's. It makes a Conn a handle that can stand in the arguments of a child.
+//
+// Errors: [os.ErrClosed]; [os.ErrInvalid] if this process has read ahead
+// bytes that the child would miss, or has a frame half sent that the child
+// would continue wrongly (see [Conn.Flush]).
+func (c *Conn) PassFiles() ([]*os.File, error) {
+	if err := c.ready(true, ""); err != nil {
+		return nil, err
+	}
+	if n := c.unread.Load(); n > 0 {
+		return nil, fmt.Errorf("pipe: Conn can't be passed: %d bytes are buffered unread in this process: %w", n, os.ErrInvalid)
+	}
+	if n := c.unsent.Load(); n > 0 {
+		return nil, fmt.Errorf("pipe: Conn can't be passed: a frame is half sent, %d bytes are to go (Flush sends them): %w", n, os.ErrInvalid)
+	}
+	return []*os.File{c.f}, nil
+}
+
+// TakeFiles makes a zero Conn of the file that PassFiles gave, in the child. It
+// takes ownership of the file unless it returns an error. Which kind of Conn
+// it is, the descriptor tells.
+func (c *Conn) TakeFiles(files []*os.File) error {
+	if c.f != nil {
+		return fmt.Errorf("pipe: TakeFiles on a Conn in use: %w", os.ErrInvalid)
+	}
+	if len(files) != 1 {
+		return fmt.Errorf("pipe: a Conn takes 1 file, not %d: %w", len(files), os.ErrInvalid)
+	}
+	return c.take(files[0])
+}
+
+// GobEncode writes one byte: gob refuses types without exported fields, and what
+// makes a Conn travels by PassFiles.
+func (c *Conn) GobEncode() ([]byte, error) { return []byte{1}, nil }
+
+// GobDecode accepts what GobEncode writes and changes nothing.
+func (c *Conn) GobDecode(data []byte) error {
+	if len(data) != 1 {
+		return fmt.Errorf("pipe: a Conn is 1 byte in gob, not %d: %w", len(data), os.ErrInvalid)
+	}
+	return nil
+}
