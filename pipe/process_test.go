@@ -1,0 +1,378 @@
+package pipe_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/pipe"
+	"golang.org/x/sys/unix"
+)
+
+// inherited is what a helper makes of descriptor 3.
+func inherited() (*pipe.Conn, error) {
+	c := new(pipe.Conn)
+	return c, c.TakeFiles([]*os.File{os.NewFile(3, "inherited")})
+}
+
+// helpers are what this binary does as a child of one of its tests.
+var helpers = map[string]func() error{
+	"echo":            echo,
+	"die-in-frame":    dieInFrame,
+	"receive":         receive,
+	"few-descriptors": fewDescriptors,
+}
+
+func echo() error {
+	c, err := inherited()
+	if err != nil {
+		return err
+	}
+	for {
+		msg, err := c.RecvAlloc(bg, 1<<24)
+		if err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := c.Send(bg, msg); err != nil {
+			return err
+		}
+	}
+}
+
+// dieInFrame sends one message, then 100 bytes of one of a million, and kills
+// itself.
+func dieInFrame() error {
+	c, err := inherited()
+	if err != nil {
+		return err
+	}
+	if err := c.Send(bg, []byte("whole")); err != nil {
+		return err
+	}
+	rc, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	rc.Control(func(fd uintptr) {
+		unix.Write(int(fd), append(binary.LittleEndian.AppendUint64(nil, 1_000_000), make([]byte, 100)...))
+	})
+	return unix.Kill(os.Getpid(), unix.SIGKILL)
+}
+
+// receive goes on until it is killed; the parent is told of each message.
+func receive() error {
+	c, err := inherited()
+	if err != nil {
+		return err
+	}
+	for {
+		msg, err := c.RecvAlloc(bg, 1<<24)
+		if err != nil {
+			return err
+		}
+		fmt.Println(len(msg))
+	}
+}
+
+// fewDescriptors runs into the limit with each constructor: with room for none,
+// one, and two descriptors.
+func fewDescriptors() error {
+	for _, k := range kinds { // let the runtime open its own
+		a, b, err := k.open()
+		if err != nil {
+			return err
+		}
+		a.Close()
+		b.Close()
+	}
+	// The limit is on the number, so there must be no holes below it.
+	isOpen := func(fd int) bool {
+		_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		return err == nil
+	}
+	top := 0
+	for fd := range 1000 {
+		if isOpen(fd) {
+			top = fd
+		}
+	}
+	for fd := range top {
+		if !isOpen(fd) {
+			if _, err := unix.Dup(0); err != nil {
+				return err
+			}
+		}
+	}
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return err
+	}
+	for room := range 3 {
+		for _, k := range kinds {
+			lim.Cur = uint64(top + 1 + room)
+			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+				return err
+			}
+			a, b, err := k.open()
+			if room < 2 && !errors.Is(err, unix.EMFILE) || room == 2 && err != nil {
+				return fmt.Errorf("%s with room for %d: %v", k.name, room, err)
+			}
+			if err == nil {
+				a.Close()
+				b.Close()
+			}
+			for fd := range 1000 {
+				if isOpen(fd) != (fd <= top) {
+					return fmt.Errorf("%s with room for %d: descriptor %d open: %v", k.name, room, fd, isOpen(fd))
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func TestCase158_DescriptorLimit(t *testing.T) {
+	cmd := helper(t, "few-descriptors")
+	if out, err := cmd.Output(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+}
+
+// A Conn lent to a child: the child finds out by itself what it has.
+func TestHandle(t *testing.T) {
+	for _, k := range kinds[:2] {
+		t.Run(k.name, func(t *testing.T) {
+			before := fdCount(t)
+			mine, lent, err := k.open()
+			must(t, err)
+			closeAfter(t, mine, lent)
+			files, err := lent.PassFiles()
+			must(t, err)
+			cmd := helper(t, "echo", files...)
+			must(t, cmd.Start())
+			must(t, lent.Close())
+			for _, size := range []int{0, 1, 5000, 100_000} {
+				msg := bytes.Repeat([]byte("e"), size)
+				within(t, "echo", func() {
+					must(t, mine.Send(bg, msg))
+					got, err := mine.RecvAlloc(bg, size)
+					if err != nil || !bytes.Equal(got, msg) {
+						t.Errorf("size %d: %d bytes, %v", size, len(got), err)
+					}
+				})
+			}
+			must(t, mine.Close())
+			within(t, "child", func() {
+				if err := cmd.Wait(); err != nil {
+					t.Error(err)
+				}
+			})
+			if n := fdCount(t); n != before {
+				t.Errorf("%d descriptors, before %d", n, before)
+			}
+		})
+	}
+}
+
+func TestPassFilesRefuses(t *testing.T) {
+	s, r, err := pipe.Pair()
+	must(t, err)
+	closeAfter(t, s, r)
+	must(t, s.Send(bg, []byte("one")))
+	must(t, s.Send(bg, []byte("two")))
+	_, err = r.PassFiles() // nothing has been read: it is all in the kernel
+	must(t, err)
+	_, err = r.RecvAlloc(bg, 3)
+	must(t, err)
+	if _, err = r.PassFiles(); !errors.Is(err, os.ErrInvalid) || !strings.Contains(err.Error(), "11 bytes are buffered unread") {
+		t.Errorf("PassFiles = %v", err)
+	}
+	_, err = r.RecvAlloc(bg, 3)
+	must(t, err)
+	_, err = r.PassFiles()
+	must(t, err)
+}
+
+func TestTakeFiles(t *testing.T) {
+	before := fdCount(t)
+	for _, k := range kinds {
+		s, r, err := k.open()
+		must(t, err)
+		take := func(c *pipe.Conn) *pipe.Conn {
+			fd, err := unix.Dup(rawFD(t, c))
+			must(t, err)
+			n := new(pipe.Conn)
+			must(t, n.TakeFiles([]*os.File{os.NewFile(uintptr(fd), "")}))
+			must(t, c.Close())
+			return n
+		}
+		s, r = take(s), take(r)
+		must(t, s.Send(bg, []byte("a")))
+		must(t, s.Send(bg, nil))
+		must(t, s.Send(bg, []byte("bc")))
+		for _, want := range []string{"a", "", "bc"} {
+			if got, err := r.RecvAlloc(bg, 9); err != nil || string(got) != want {
+				t.Errorf("%s: %q, %v", k.name, got, err)
+			}
+		}
+		if k.name == "OneWay" {
+			wantErr(t, "Send on r", r.Send(bg, nil), unix.EBADF)
+			_, err := s.Recv(bg, nil)
+			wantErr(t, "Recv on w", err, unix.EBADF)
+		}
+		wantErr(t, "used Conn", s.TakeFiles([]*os.File{os.Stdin}), os.ErrInvalid)
+		wantErr(t, "no files", new(pipe.Conn).TakeFiles(nil), os.ErrInvalid)
+		s.Close()
+		r.Close()
+	}
+	f, err := os.Open("/dev/null")
+	must(t, err)
+	_, err = pipe.FromFile(f)
+	wantErr(t, "/dev/null", err, os.ErrInvalid)
+	must(t, f.Close()) // still ours
+	_, err = pipe.FromFile(nil)
+	wantErr(t, "nil", err, os.ErrInvalid)
+	_, err = pipe.FromFile(f)
+	wantErr(t, "closed file", err, os.ErrClosed)
+	l, err := net.Listen("unix", t.TempDir()+"/l")
+	must(t, err)
+	lf, err := l.(*net.UnixListener).File()
+	must(t, err)
+	_, err = pipe.FromFile(lf)
+	wantErr(t, "listener", err, os.ErrInvalid)
+	lf.Close()
+	l.Close()
+	if n := fdCount(t); n != before {
+		t.Errorf("%d descriptors, before %d", n, before)
+	}
+}
+
+// os.Pipe's files are ones whose Fd method would set them to blocking.
+func TestFromFileOfOSPipe(t *testing.T) {
+	pr, pw, err := os.Pipe()
+	must(t, err)
+	r, err := pipe.FromFile(pr)
+	must(t, err)
+	w, err := pipe.FromFile(pw)
+	must(t, err)
+	closeAfter(t, r, w)
+	files, err := r.PassFiles()
+	must(t, err)
+	if fl, err := unix.FcntlInt(files[0].Fd(), unix.F_GETFL, 0); err != nil || fl&unix.O_NONBLOCK == 0 {
+		t.Errorf("after Fd: flags %#x, %v", fl, err)
+	}
+	must(t, r.SetReadDeadline(time.Now().Add(5*time.Millisecond)))
+	within(t, "Recv", func() { _, err = r.Recv(bg, nil) })
+	wantErr(t, "Recv", err, os.ErrDeadlineExceeded)
+}
+
+func TestGobHandle(t *testing.T) {
+	type args struct {
+		C *pipe.Conn
+		V pipe.Conn
+		N *pipe.Conn
+		I int
+	}
+	s, r, err := pipe.Pair()
+	must(t, err)
+	closeAfter(t, s, r)
+	var buf bytes.Buffer
+	in := &args{C: s, I: 7}
+	must(t, gob.NewEncoder(&buf).Encode(in))
+	var out args
+	must(t, gob.NewDecoder(&buf).Decode(&out))
+	if out.C == nil || out.N != nil || out.I != 7 {
+		t.Errorf("%+v", out.I)
+	}
+	b, err := s.GobEncode()
+	if len(b) != 1 || err != nil {
+		t.Errorf("% x, %v", b, err)
+	}
+	for _, n := range []int{0, 2} {
+		wantErr(t, "GobDecode", new(pipe.Conn).GobDecode(make([]byte, n)), os.ErrInvalid)
+	}
+}
+
+func TestKilledInFrame(t *testing.T) {
+	for _, k := range []string{"Pair", "OneWay"} {
+		for _, unread := range []bool{false, true} {
+			if unread && k == "OneWay" {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/unread=%v", k, unread), func(t *testing.T) {
+				before := fdCount(t)
+				w, r, err := kinds[0].open()
+				if k == "OneWay" {
+					must(t, w.Close())
+					must(t, r.Close())
+					r, w, err = pipe.OneWay()
+				}
+				must(t, err)
+				files, err := w.PassFiles()
+				must(t, err)
+				cmd := helper(t, "die-in-frame", files...)
+				if unread { // then the kernel says ECONNRESET
+					must(t, r.Send(bg, []byte("never read")))
+				}
+				must(t, cmd.Start())
+				must(t, w.Close())
+				var got []byte
+				within(t, "Recv", func() { got, err = r.RecvAlloc(bg, 1<<20) })
+				if err != nil || string(got) != "whole" {
+					t.Fatalf("%q, %v", got, err)
+				}
+				for range 2 {
+					within(t, "Recv", func() { _, err = r.RecvAlloc(bg, 1<<20) })
+					wantErr(t, "half a frame", err, io.ErrUnexpectedEOF)
+				}
+				must(t, r.Close())
+				cmd.Wait()
+				if n := fdCount(t); n != before {
+					t.Errorf("%d descriptors, before %d", n, before)
+				}
+			})
+		}
+	}
+}
+
+// A receiver killed with a message in hand costs that message and what it had
+// read ahead, and the sender gets an error. With packets another receiver goes
+// on.
+func TestKilledReceiver(t *testing.T) {
+	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
+		files, err := r.PassFiles()
+		must(t, err)
+		cmd := helper(t, "receive", files...)
+		out, err := cmd.StdoutPipe()
+		must(t, err)
+		must(t, cmd.Start())
+		packets := t.Name() == "TestKilledReceiver/PacketPair"
+		if !packets {
+			must(t, r.Close())
+		}
+		must(t, s.Send(bg, make([]byte, 1000)))
+		within(t, "first message", func() { _, err = out.Read(make([]byte, 10)) })
+		must(t, err)
+		must(t, cmd.Process.Kill())
+		cmd.Wait()
+		if packets {
+			must(t, s.Send(bg, []byte("next")))
+			got, err := r.RecvAlloc(bg, 9)
+			if err != nil || string(got) != "next" {
+				t.Errorf("%q, %v", got, err)
+			}
+			return
+		}
+		wantErr(t, "Send", s.Send(bg, make([]byte, 100_000)), unix.EPIPE)
+	})
+}
