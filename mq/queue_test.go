@@ -1,0 +1,432 @@
+package mq_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"os"
+	"os/signal"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/mq"
+	"golang.org/x/sys/unix"
+)
+
+func TestCase185_RoundTrip(t *testing.T) {
+	q, name := fresh(t, nil)
+	st, err := q.Stat()
+	must(t, err)
+	p, err := mq.Open(name, os.O_RDWR)
+	must(t, err)
+	defer p.Close()
+	buf := make([]byte, st.MessageSize)
+	for _, size := range []int{0, 1, st.MessageSize} {
+		for _, prio := range []uint{0, 1, 32767} {
+			msg := bytes.Repeat([]byte{byte(prio), 7}, size/2+1)[:size]
+			must(t, q.Send(bg, msg, prio))
+			n, got, err := p.Recv(bg, buf)
+			if err != nil || got != prio || !bytes.Equal(buf[:n], msg) {
+				t.Errorf("size %d, priority %d: %d, %d, %v", size, prio, n, got, err)
+			}
+		}
+	}
+}
+
+func TestCase186_PriorityRange(t *testing.T) {
+	q, _ := fresh(t, small(1))
+	for _, prio := range []uint{32768, 1 << 31, ^uint(0)} {
+		wantErr(t, "Send", q.Send(bg, nil, prio), unix.EINVAL)
+		_, err := q.TrySend(nil, prio)
+		wantErr(t, "TrySend", err, unix.EINVAL)
+	}
+	if st, err := q.Stat(); err != nil || st.Messages != 0 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}
+
+func TestCase188_Sizes(t *testing.T) {
+	q, _ := fresh(t, small(2))
+	wantErr(t, "large message", q.Send(bg, make([]byte, 65), 0), unix.EMSGSIZE)
+	if st, _ := q.Stat(); st.Messages != 0 {
+		t.Errorf("%d messages", st.Messages)
+	}
+	must(t, q.Send(bg, []byte("m"), 3))
+	for _, size := range []int{0, 1, 63} {
+		_, _, err := q.Recv(bg, make([]byte, size))
+		wantErr(t, "small buffer", err, unix.EMSGSIZE)
+		_, _, _, err = q.TryRecv(make([]byte, size))
+		wantErr(t, "small buffer", err, unix.EMSGSIZE)
+	}
+	if st, _ := q.Stat(); st.Messages != 1 {
+		t.Errorf("%d messages", st.Messages)
+	}
+}
+
+func TestCase189_Full(t *testing.T) {
+	q, _ := fresh(t, small(2))
+	over, cancel := context.WithDeadline(bg, time.Now().Add(-time.Second))
+	defer cancel()
+	must(t, q.Send(over, []byte("1"), 0)) // room: the deadline doesn't matter
+	if ok, err := q.TrySend([]byte("2"), 0); !ok || err != nil {
+		t.Fatalf("TrySend with room: %v, %v", ok, err)
+	}
+	if ok, err := q.TrySend([]byte("3"), 0); ok || err != nil {
+		t.Fatalf("TrySend without room: %v, %v", ok, err)
+	}
+	wantErr(t, "Send, no room, deadline over", q.Send(over, []byte("3"), 0), context.DeadlineExceeded)
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(bg, 30*time.Millisecond)
+	defer cancel()
+	var err error
+	within(t, "Send", func() { err = q.Send(ctx, []byte("3"), 0) })
+	wantErr(t, "Send, no room", err, context.DeadlineExceeded)
+	if d := time.Since(start); d < 30*time.Millisecond {
+		t.Errorf("ended after %v", d)
+	}
+	must(t, q.SetWriteDeadline(time.Now().Add(10*time.Millisecond)))
+	within(t, "Send", func() { err = q.Send(bg, []byte("3"), 0) })
+	wantErr(t, "Send with a deadline set", err, os.ErrDeadlineExceeded)
+	must(t, q.SetWriteDeadline(time.Time{}))
+	done := make(chan error, 1)
+	go func() { done <- q.Send(bg, []byte("3"), 0) }()
+	blocked()
+	for _, want := range "123" {
+		buf := make([]byte, 64)
+		within(t, "Recv", func() { _, _, err = q.Recv(bg, buf) })
+		if err != nil || buf[0] != byte(want) {
+			t.Errorf("got %q, %v", buf[:1], err)
+		}
+	}
+	within(t, "Send", func() { err = <-done })
+	must(t, err)
+	cancelled, cancel := context.WithCancel(bg)
+	cancel()
+	wantErr(t, "cancelled before", q.Send(cancelled, nil, 0), context.Canceled)
+}
+
+func TestCase190_Empty(t *testing.T) {
+	q, _ := fresh(t, small(2))
+	buf := make([]byte, 64)
+	over, cancel := context.WithDeadline(bg, time.Now().Add(-time.Second))
+	defer cancel()
+	_, _, err := q.Recv(over, buf)
+	wantErr(t, "Recv, nothing, deadline over", err, context.DeadlineExceeded)
+	if _, _, ok, err := q.TryRecv(buf); ok || err != nil {
+		t.Errorf("TryRecv: %v, %v", ok, err)
+	}
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(bg, 30*time.Millisecond)
+	defer cancel()
+	within(t, "Recv", func() { _, _, err = q.Recv(ctx, buf) })
+	wantErr(t, "Recv, nothing", err, context.DeadlineExceeded)
+	if d := time.Since(start); d < 30*time.Millisecond {
+		t.Errorf("ended after %v", d)
+	}
+	must(t, q.Send(bg, []byte("m"), 9))
+	n, prio, err := q.Recv(over, buf)
+	if n != 1 || prio != 9 || err != nil {
+		t.Errorf("%d, %d, %v", n, prio, err)
+	}
+	must(t, q.Send(bg, []byte("m"), 9))
+	n, prio, ok, err := q.TryRecv(buf)
+	if n != 1 || prio != 9 || !ok || err != nil {
+		t.Errorf("TryRecv: %d, %d, %v, %v", n, prio, ok, err)
+	}
+	// TryRecv must not wait behind one that is blocked.
+	ctx, cancel = context.WithCancel(bg)
+	done := make(chan struct{})
+	go func() { defer close(done); q.Recv(ctx, make([]byte, 64)) }()
+	blocked()
+	within(t, "TryRecv beside a blocked Recv", func() { _, _, ok, err = q.TryRecv(buf) })
+	if ok || err != nil {
+		t.Errorf("TryRecv: %v, %v", ok, err)
+	}
+	cancel()
+	<-done
+}
+
+func TestCase191_Signals(t *testing.T) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, unix.SIGUSR1)
+	defer signal.Stop(ch)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for tick := time.NewTicker(time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				unix.Kill(os.Getpid(), unix.SIGUSR1)
+			case <-stop:
+				return
+			}
+		}
+	})
+	q, _ := fresh(t, small(3))
+	go func() {
+		for i := range 20_000 {
+			q.Send(bg, binary.LittleEndian.AppendUint32(nil, uint32(i)), 0)
+		}
+	}()
+	within(t, "20,000 messages", func() {
+		buf := make([]byte, 64)
+		for i := range 20_000 {
+			n, _, err := q.Recv(bg, buf)
+			if n != 4 || err != nil || binary.LittleEndian.Uint32(buf) != uint32(i) {
+				t.Errorf("message %d: % x, %v", i, buf[:n], err)
+				return
+			}
+		}
+	})
+	close(stop)
+	wg.Wait()
+}
+
+func TestCase192_WrongDirectionAndClosed(t *testing.T) {
+	_, name := fresh(t, small(2))
+	r, err := mq.Open(name, os.O_RDONLY)
+	must(t, err)
+	w, err := mq.Open(name, os.O_WRONLY)
+	must(t, err)
+	buf := make([]byte, 64)
+	wantErr(t, "Send", r.Send(bg, nil, 0), unix.EBADF)
+	_, _, err = w.Recv(bg, buf)
+	wantErr(t, "Recv", err, unix.EBADF)
+	must(t, w.Send(bg, nil, 0))
+	_, _, err = r.Recv(bg, buf)
+	must(t, err)
+
+	// Close ends those who wait: one in the poller, the others in line.
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if _, _, err := r.Recv(bg, make([]byte, 64)); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("blocked Recv: %v", err)
+			}
+		})
+	}
+	blocked()
+	must(t, r.Close())
+	within(t, "blocked Recv", wg.Wait)
+	for range 4 {
+		wg.Go(func() {
+			var err error
+			for err == nil {
+				err = w.Send(bg, []byte("fill"), 0)
+			}
+			if !errors.Is(err, os.ErrClosed) {
+				t.Errorf("blocked Send: %v", err)
+			}
+		})
+	}
+	blocked()
+	must(t, w.Close())
+	within(t, "blocked Send", wg.Wait)
+	for _, q := range []*mq.Queue{r, w} {
+		errs := map[string]error{"Send": q.Send(bg, nil, 0), "Close": q.Close(), "SetDeadline": q.SetDeadline(time.Time{})}
+		_, _, errs["Recv"] = q.Recv(bg, buf)
+		_, _, _, errs["TryRecv"] = q.TryRecv(buf)
+		_, errs["TrySend"] = q.TrySend(nil, 0)
+		_, errs["Stat"] = q.Stat()
+		_, errs["SyscallConn"] = q.SyscallConn()
+		_, errs["PassFiles"] = q.PassFiles()
+		for what, err := range errs {
+			wantErr(t, what, err, os.ErrClosed)
+		}
+	}
+	var zero mq.Queue
+	wantErr(t, "zero Queue", zero.Send(bg, nil, 0), os.ErrInvalid)
+	wantErr(t, "zero Queue", zero.Close(), os.ErrInvalid)
+}
+
+func TestCase198_Stat(t *testing.T) {
+	q, _ := fresh(t, &mq.Attr{MaxMessages: 5, MessageSize: 100})
+	for i := range 6 {
+		st, err := q.Stat()
+		if err != nil || st != (mq.Stat{MaxMessages: 5, MessageSize: 100, Messages: i}) {
+			t.Errorf("after %d: %+v, %v", i, st, err)
+		}
+		if _, err := q.TrySend(nil, uint(i)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Messages of several priorities through several goroutines: each once.
+func TestConcurrent(t *testing.T) {
+	const workers, each = 8, 1000
+	q, name := fresh(t, small(4))
+	q2, err := mq.Open(name, os.O_RDWR) // a second descriptor, a second line
+	must(t, err)
+	defer q2.Close()
+	var senders, receivers sync.WaitGroup
+	var mu sync.Mutex
+	seen := map[uint32]int{}
+	ctx, cancel := context.WithCancel(bg)
+	for id := range workers {
+		q := []*mq.Queue{q, q2}[id%2]
+		senders.Go(func() {
+			for i := range each {
+				if err := q.Send(bg, binary.LittleEndian.AppendUint32(nil, uint32(id*each+i)), uint(i%3)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		receivers.Go(func() {
+			buf := make([]byte, 64)
+			for {
+				n, _, err := q.Recv(ctx, buf)
+				if errors.Is(err, context.Canceled) {
+					return
+				}
+				if n != 4 || err != nil {
+					t.Error(n, err)
+					return
+				}
+				mu.Lock()
+				seen[binary.LittleEndian.Uint32(buf)]++
+				mu.Unlock()
+			}
+		})
+	}
+	within(t, "senders", senders.Wait)
+	within(t, "draining", func() {
+		for {
+			if st, err := q.Stat(); err != nil || st.Messages == 0 {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+	})
+	blocked()
+	cancel()
+	within(t, "receivers", receivers.Wait)
+	for i := range uint32(workers * each) {
+		if seen[i] != 1 {
+			t.Fatalf("message %d: %d times", i, seen[i])
+		}
+	}
+}
+
+// Each cancelled alone, none disturbs another, and the user's deadline still
+// applies to all.
+func TestCancelOneOfMany(t *testing.T) {
+	q, _ := fresh(t, small(10))
+	const n = 40
+	cancels := make([]context.CancelFunc, n)
+	results := make([]chan error, n)
+	for i := range n {
+		ctx, cancel := context.WithCancel(bg)
+		cancels[i], results[i] = cancel, make(chan error, 1)
+		go func() {
+			_, _, err := q.Recv(ctx, make([]byte, 64))
+			results[i] <- err
+		}()
+	}
+	blocked()
+	wait := func(i int) (err error) {
+		within(t, "Recv", func() { err = <-results[i] })
+		return err
+	}
+	for i := 0; i < n; i += 2 {
+		cancels[i]()
+		wantErr(t, "cancelled Recv", wait(i), context.Canceled)
+	}
+	for range 10 {
+		must(t, q.Send(bg, nil, 0))
+	}
+	blocked()
+	must(t, q.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
+	got := map[bool]int{}
+	for i := 1; i < n; i += 2 {
+		err := wait(i)
+		if err != nil {
+			wantErr(t, "Recv", err, os.ErrDeadlineExceeded)
+		}
+		got[err == nil]++
+		cancels[i]()
+	}
+	if got[true] != 10 || got[false] != n/2-10 {
+		t.Errorf("%d messages, %d deadlines", got[true], got[false])
+	}
+}
+
+// Both sides cancelled at random: nothing is lost, doubled or out of order.
+func TestCancelAtRandom(t *testing.T) {
+	q, _ := fresh(t, small(2))
+	const count = 3000
+	go func() {
+		for i := 0; i < count; {
+			ctx, cancel := context.WithTimeout(bg, time.Duration(i%7)*10*time.Microsecond)
+			if q.Send(ctx, binary.LittleEndian.AppendUint32(nil, uint32(i)), 0) == nil {
+				i++
+			}
+			cancel()
+		}
+	}()
+	within(t, "receiving", func() {
+		buf := make([]byte, 64)
+		for i := 0; i < count; {
+			ctx, cancel := context.WithTimeout(bg, time.Duration(i%5)*10*time.Microsecond)
+			_, _, err := q.Recv(ctx, buf)
+			cancel()
+			if errors.Is(err, context.DeadlineExceeded) {
+				continue
+			}
+			if err != nil || binary.LittleEndian.Uint32(buf) != uint32(i) {
+				t.Errorf("message %d: % x, %v", i, buf[:4], err)
+				return
+			}
+			i++
+		}
+	})
+}
+
+func TestAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	q, _ := fresh(t, small(2))
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	msg, buf := make([]byte, 64), make([]byte, 64)
+	if n := testing.AllocsPerRun(200, func() {
+		if q.Send(ctx, msg, 1) != nil {
+			panic("Send")
+		}
+		if _, _, err := q.Recv(ctx, buf); err != nil {
+			panic("Recv")
+		}
+		if ok, err := q.TrySend(msg, 1); !ok || err != nil {
+			panic("TrySend")
+		}
+		if _, _, ok, err := q.TryRecv(buf); !ok || err != nil {
+			panic("TryRecv")
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for two messages", n)
+	}
+}
+
+func TestBlockedReceiversNeedNoThreads(t *testing.T) {
+	ctx, cancel := context.WithCancel(bg)
+	var wg sync.WaitGroup
+	for range 10 {
+		q, _ := fresh(t, small(1))
+		for range 20 {
+			wg.Go(func() { q.Recv(ctx, make([]byte, 64)) })
+		}
+	}
+	runtime.Gosched()
+	blocked()
+	names, err := os.ReadDir("/proc/self/task")
+	must(t, err)
+	if len(names) >= 50 {
+		t.Errorf("%d threads for 200 blocked receivers", len(names))
+	}
+	cancel()
+	within(t, "cancelled receivers", wg.Wait)
+}
