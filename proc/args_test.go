@@ -308,7 +308,7 @@ func TestStartRefuses(t *testing.T) {
 		{"no CPU", start(nothing.StartCmd(ctx, &proc.Cmd{CPUs: []int{}}, struct{}{})), "CPUs is empty", nil},
 		{"a CPU that is not there", start(nothing.StartCmd(ctx, &proc.Cmd{CPUs: []int{1023}}, struct{}{})), "sched_setaffinity", syscall.EINVAL},
 		{"a negative delay", start(nothing.StartCmd(ctx, &proc.Cmd{WaitDelay: -1}, struct{}{})), "WaitDelay is -1ns: want 0", nil},
-		{"a NUL in the environment", start(nothing.StartCmd(ctx, &proc.Cmd{Env: []string{"A=b\x00c"}}, struct{}{})), `Env[0] "A=b\x00c" has a NUL`, nil},
+		{"a NUL in the environment", start(nothing.StartCmd(ctx, &proc.Cmd{Env: []string{"A=b\x00c"}}, struct{}{})), `Env[0] is "A=b\x00c": it has a NUL`, nil},
 		{"no equals sign", start(nothing.StartCmd(ctx, &proc.Cmd{Env: []string{"A"}}, struct{}{})), `Env[0] is "A": want key=value`, nil},
 		{"no such directory", start(nothing.StartCmd(ctx, &proc.Cmd{Dir: "/nowhere"}, struct{}{})), "chdir /nowhere", os.ErrNotExist},
 		{"tracing", start(nothing.StartCmd(ctx, &proc.Cmd{Sys: &syscall.SysProcAttr{Ptrace: true}}, struct{}{})), "Sys.Ptrace", nil},

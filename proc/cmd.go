@@ -72,12 +72,15 @@ func (c *Cmd) environ(mark string) ([]string, error) {
 	last := make(map[string]int, len(env)) // key: index of its last entry
 	for i, kv := range env {
 		if strings.IndexByte(kv, 0) >= 0 {
-			return nil, fmt.Errorf("Env[%d] %q has a NUL byte", i, kv)
+			return nil, fmt.Errorf("field Env[%d] is %q: it has a NUL byte", i, kv)
 		}
 		// A key may start with '=': no variable that matters, but it is kept.
 		k := strings.IndexByte(kv[min(1, len(kv)):], '=')
+		if k < 0 && c.Env == nil {
+			continue // we got it so; nobody can ask for it
+		}
 		if k < 0 {
-			return nil, fmt.Errorf("Env[%d] is %q: want key=value", i, kv)
+			return nil, fmt.Errorf("field Env[%d] is %q: want key=value", i, kv)
 		}
 		last[kv[:k+1]] = i
 	}
@@ -95,7 +98,7 @@ func (c *Cmd) cpuSet() (*unix.CPUSet, error) {
 		return nil, nil
 	}
 	if len(c.CPUs) == 0 {
-		return nil, errors.New("CPUs is empty: want at least one CPU, or nil")
+		return nil, errors.New("field CPUs is empty: want at least one CPU, or nil")
 	}
 	set := new(unix.CPUSet)
 	limit := len(set) * bits.UintSize
@@ -116,10 +119,10 @@ func (c *Cmd) sysAttr(pidfd *int) (*syscall.SysProcAttr, error) {
 		sys = *c.Sys
 	}
 	if sys.Ptrace {
-		return nil, errors.New("Sys.Ptrace is set: the thread that starts processes can't trace them")
+		return nil, errors.New("field Sys.Ptrace is set: the thread that starts processes can't trace them")
 	}
 	if sys.PidFD != nil {
-		return nil, errors.New("Sys.PidFD is set: use Process.SyscallConn")
+		return nil, errors.New("field Sys.PidFD is set: use Process.SyscallConn")
 	}
 	if sys.Pdeathsig == 0 && !c.Detach {
 		sys.Pdeathsig = syscall.SIGKILL

@@ -79,6 +79,8 @@ func FuzzReport(f *testing.F) {
 		if len(msg)+len(crash) > len(b) {
 			t.Errorf("%d and %d bytes out of %d", len(msg), len(crash), len(b))
 		}
-		(&ExitError{State: &State{}, Msg: msg, Crash: crash}).Error()
+		if (&ExitError{State: &State{}, Msg: msg, Crash: crash}).Error() == "" {
+			t.Error("no text")
+		}
 	})
 }

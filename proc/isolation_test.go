@@ -415,7 +415,7 @@ func TestOtherChildren(t *testing.T) {
 	go func() {
 		for range 30 {
 			cmd := exec.Command("/proc/self/exe")
-			cmd.Env = []string{noDispatch + "=exit"}
+			cmd.Env = append(os.Environ(), noDispatch+"=exit")
 			if err := cmd.Run(); err != nil {
 				done <- err
 				return

@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	proc.Dispatch()
+	// Under -race a process sleeps for a second when it exits; children inherit
+	// that they need not.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	os.Exit(m.Run())
 }
 

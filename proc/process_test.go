@@ -53,7 +53,7 @@ var crash = proc.Register("crash", func(_ context.Context, how string) error {
 		select {}
 	case "stack":
 		debug.SetMaxStack(1 << 16)
-		recurse(0)
+		os.Exit(recurse(0))
 	case "nil":
 		var p *int
 		*p = 1
@@ -69,7 +69,12 @@ var crash = proc.Register("crash", func(_ context.Context, how string) error {
 })
 
 //go:noinline
-func recurse(n int) int { return recurse(n+1) + 1 }
+func recurse(n int) int {
+	if n < 0 {
+		return 0
+	}
+	return recurse(n+1) + 1
+}
 
 func TestStartWait(t *testing.T) {
 	p := started(t, nothing, nil, struct{}{})

@@ -37,7 +37,7 @@ type (
 	embedding  struct{ *Exported }
 	port8      struct{ Port *port[int8] }
 	chanPtr    struct{ P **chan int }
-	withLock   struct{ mu sync.Mutex } // refused by gob, not by us
+	withLock   struct{ _ sync.Mutex } // refused by gob, not by us
 	unsentChan struct {
 		N  int
 		ch <-chan int
@@ -52,6 +52,7 @@ func refusal[A any](t *testing.T, name string) (msg string) {
 }
 
 func TestRegisterRefuses(t *testing.T) {
+	_ = []any{hiddenFunc{}.hook, hiddenHandle{}.log, &withLock{}, unsentChan{}.ch}
 	tests := []struct{ got, want string }{
 		{refusal[struct{}](t, ""), "proc: Register: empty name"},
 		{refusal[struct{}](t, "nothing"), `proc: Register "nothing": the name is taken`},
