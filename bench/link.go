@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/rawipc/rawipc/mq"
+	"github.com/rawipc/rawipc/pipe"
+	"github.com/rawipc/rawipc/shm"
+)
+
+// A link is one side of a path, as it travels to the process that uses it.
+// Which fields are set depends on Kind.
+type link struct {
+	Kind string
+
+	RingOut *shm.RingWriter
+	RingIn  *shm.RingReader
+	Spin    time.Duration
+
+	Words *shm.Shared[words]
+	First bool // which of the words is ours
+
+	Out, In           *pipe.Conn
+	QueueOut, QueueIn *mq.Queue
+	FileOut, FileIn   *os.File
+	WorkerCPUs        []int
+}
+
+// close releases this process's hold on the link.
+func (l *link) close() {
+	if l.RingOut != nil {
+		l.RingOut.Close()
+	}
+	if l.RingIn != nil {
+		l.RingIn.Close()
+	}
+	if l.Words != nil {
+		l.Words.Close()
+	}
+	for _, c := range []*pipe.Conn{l.Out, l.In} {
+		if c != nil {
+			c.Close()
+		}
+	}
+	for _, q := range []*mq.Queue{l.QueueOut, l.QueueIn} {
+		if q != nil {
+			q.Close()
+		}
+	}
+	for _, f := range []*os.File{l.FileOut, l.FileIn} {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// An end is a link in use. Messages of one measurement have one size, so recv
+// gets a buffer of just that. An end serves one goroutine.
+type end interface {
+	send(msg []byte) error
+	recv(buf []byte) error
+}
+
+// open makes a link usable in this process. What it opens lives as long as the
+// process.
+func (l *link) open() (end, error) {
+	switch l.Kind {
+	case "ring":
+		l.RingOut.SetSpin(l.Spin)
+		l.RingIn.SetSpin(l.Spin)
+		return ringEnd{l.RingOut, l.RingIn}, nil
+	case "words":
+		w := l.Words.Ptr()
+		if l.First {
+			return &wordEnd{out: &w.A, in: &w.B}, nil
+		}
+		return &wordEnd{out: &w.B, in: &w.A}, nil
+	case "conn":
+		return connEnd{l.Out, l.In}, nil
+	case "mq":
+		st, err := l.QueueIn.Stat()
+		if err != nil {
+			return nil, err
+		}
+		return &queueEnd{l.QueueOut, l.QueueIn, make([]byte, st.MessageSize)}, nil
+	case "raw":
+		return rawEnd{int(l.FileOut.Fd()), int(l.FileIn.Fd())}, nil
+	case "eventfd":
+		return &eventEnd{rawEnd: rawEnd{int(l.FileOut.Fd()), int(l.FileIn.Fd())}}, nil
+	case "net":
+		c, err := net.FileConn(l.FileOut)
+		if err != nil {
+			return nil, err
+		}
+		l.FileOut.Close()
+		return netEnd{c}, nil
+	case "pool":
+		return newPoolEnd(l.WorkerCPUs)
+	}
+	return nil, fmt.Errorf("bench: a link of kind %q", l.Kind)
+}

@@ -1,0 +1,203 @@
+// Command bench tells which way between two processes is fastest on this
+// machine.
+//
+//	go run ./bench
+//
+// starts two processes (this program again) for each path that the kernel
+// offers, sends messages between them, and prints a table: how long a message
+// and its answer take, how many messages and bytes go through in a second, and
+// what CPU time one costs. It takes less than a minute.
+//
+// Each path is measured twice: with both processes on one CPU, and on two.
+// That matters more than the path itself: to wake a process on another CPU
+// costs ten times what it costs on the same one, and spinning helps only on
+// two.
+//
+//	-json            one JSON object a line instead of the table
+//	-paths REGEXP    only the paths whose name matches
+//	-sizes LIST      message sizes, such as 64,4KiB,1MiB
+//	-time DURATION   for each of a row's two loops
+//
+// The same measurements run under go test -bench . ./bench, with names that
+// benchstat understands.
+//
+// # How to read it
+//
+// A round trip is one message there and one back. Messages per second are
+// those of a stream in one direction; for paths that carry a signal and no
+// payload (futex.Word, eventfd), and for pool.Call, those of the round trips.
+// CPU is the time of both processes together, per message of that loop.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rawipc/rawipc/proc"
+)
+
+func main() {
+	proc.Dispatch()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags, checked.
+type options struct {
+	json  bool
+	paths []*path
+	sizes []int
+	time  time.Duration
+}
+
+func parse(args []string, stderr io.Writer) (*options, error) {
+	o := new(options)
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.BoolVar(&o.json, "json", false, "print one JSON object a line")
+	match := f.String("paths", "", "measure only the paths whose name matches this `regexp`")
+	sizes := f.String("sizes", "64,4KiB,64KiB,1MiB", "message `sizes`, with KiB and MiB")
+	f.DurationVar(&o.time, "time", 100*time.Millisecond, "`duration` of each loop; a row has two")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		return nil, fmt.Errorf("argument %q: want flags only (see -help)", f.Arg(0))
+	}
+	if o.time <= 0 || o.time > time.Minute {
+		return nil, fmt.Errorf("-time %v: want more than 0 and at most 1m", o.time)
+	}
+	re, err := regexp.Compile(*match)
+	if err != nil {
+		return nil, fmt.Errorf("-paths %q: want a regular expression: %w", *match, err)
+	}
+	var names []string
+	for _, p := range paths {
+		names = append(names, p.name)
+		if re.MatchString(p.name) {
+			o.paths = append(o.paths, p)
+		}
+	}
+	if len(o.paths) == 0 {
+		return nil, fmt.Errorf("-paths %q matches none of %s", *match, strings.Join(names, ", "))
+	}
+	for _, s := range strings.Split(*sizes, ",") {
+		n, err := parseSize(strings.TrimSpace(s))
+		if err != nil {
+			return nil, fmt.Errorf("-sizes %q: %w", *sizes, err)
+		}
+		o.sizes = append(o.sizes, n)
+	}
+	return o, nil
+}
+
+const maxSize = 64 << 20
+
+func parseSize(s string) (int, error) {
+	digits, factor := s, 1
+	for unit, n := range map[string]int{"KiB": 1 << 10, "MiB": 1 << 20} {
+		if rest, ok := strings.CutSuffix(s, unit); ok {
+			digits, factor = rest, n
+		}
+	}
+	n, err := strconv.Atoi(digits)
+	if err != nil || n < 1 || n > maxSize/factor {
+		return 0, fmt.Errorf("%q: want bytes from 1 to 64MiB, such as 64, 4KiB or 1MiB", s)
+	}
+	return n * factor, nil
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	pls, note, err := placements()
+	if err != nil {
+		return err
+	}
+	if !o.json {
+		fmt.Fprintln(stdout, machine())
+		if note != "" {
+			fmt.Fprintln(stdout, note)
+		}
+	}
+	show := newProgress(stderr, len(o.paths)*len(pls))
+	var rows []*result
+	var failed []string
+	for _, pl := range pls {
+		for _, p := range o.paths {
+			show.step(p.name, pl.name)
+			rs, err := measurePath(ctx, p, pl, o)
+			if ctx.Err() != nil {
+				show.clear()
+				return ctx.Err()
+			}
+			if err != nil {
+				failed = append(failed, fmt.Sprintf("%s, %s: %v", p.name, pl.name, err))
+			}
+			rows = append(rows, rs...)
+			if o.json {
+				enc := json.NewEncoder(stdout)
+				for _, r := range rs {
+					if err := enc.Encode(r); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	show.clear()
+	if !o.json {
+		printTable(stdout, pls, rows)
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("not measured:\n\t%s", strings.Join(failed, "\n\t"))
+	}
+	return nil
+}
+
+// measurePath measures a path at all sizes. A path that hangs is given up.
+func measurePath(ctx context.Context, p *path, pl placement, o *options) ([]*result, error) {
+	sizes := p.sizesOf(o.sizes)
+	if len(sizes) == 0 {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second+time.Duration(len(sizes))*10*o.time,
+		errors.New("it took far too long and was given up"))
+	defer cancel()
+	s, err := newSession(ctx, p, pl)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	var rs []*result
+	for _, size := range sizes {
+		r, err := s.measure(size, pl, o.time)
+		if err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				err = cause
+			}
+			return rs, err
+		}
+		rs = append(rs, r)
+	}
+	return rs, nil
+}
