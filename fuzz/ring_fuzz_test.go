@@ -1,0 +1,165 @@
+package fuzz_test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/shm"
+
+	"golang.org/x/sys/unix"
+)
+
+// ringPage is how much of a ring's object lies before the records.
+var ringPage = os.Getpagesize()
+
+// stateAt is where a ring's positions lie: see ringState in package shm.
+const stateAt = 512
+
+// FuzzRingHeader has a peer hand over an object whose first page is anything.
+// Taking it gives a ring or a typed error, never a panic or a fault.
+func FuzzRingHeader(f *testing.F) {
+	f.Add([]byte{}, uint16(0), uint16(1))
+	f.Add([]byte("rawipc\x00\x02"), uint16(0), uint16(1))              // another version
+	f.Add([]byte{4, 3, 2, 1}, uint16(8), uint16(1))                    // the other byte order
+	f.Add([]byte{8, 0, 0, 0, 1, 0, 0, 0}, uint16(12), uint16(1))       // a Shared
+	f.Add([]byte{0, 0, 0, 0}, uint16(20), uint16(1))                   // never finished
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff}, uint16(24), uint16(1))       // size
+	f.Add([]byte{1}, uint16(48), uint16(1))                            // another namespace
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff}, uint16(56), uint16(3)) // layout text, a size that is no ring's
+	f.Fuzz(func(t *testing.T, patch []byte, at, pages uint16) {
+		w, r, err := shm.NewRing(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		defer r.Close()
+		good := rawBytes(t, w)
+		size := int64(ringPage) * (1 + int64(pages%8))
+		o, err := shm.CreateAnon("hostile", size, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := o.Map(0, 0, shm.ReadWrite)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close()
+		copy(m.Bytes(), good)
+		copy(m.Bytes()[int(at)%ringPage:ringPage], patch)
+		var got shm.RingReader
+		if err := got.TakeFiles([]*os.File{o.File()}); err != nil {
+			if !errors.Is(err, shm.ErrCorrupt) && !errors.Is(err, shm.ErrNamespace) {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		defer got.Close()
+		drain(t, &got)
+	})
+}
+
+// FuzzRingRecords has a peer write anything over the positions and the records
+// of a ring that a reader and a writer use. Both go on or get ErrCorrupt; what
+// is read is never longer than the ring.
+func FuzzRingRecords(f *testing.F) {
+	edit := func(at uint32, v uint64) []byte {
+		return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(nil, at), v)
+	}
+	f.Add([]byte("some message"), []byte{})
+	f.Add([]byte("m"), edit(stateAt, 1<<63))                                         // tail far ahead
+	f.Add([]byte("m"), edit(stateAt, 7))                                             // tail not on a record
+	f.Add([]byte("m"), edit(stateAt+128, 1<<40))                                     // head ahead of tail
+	f.Add([]byte("m"), edit(uint32(ringPage), 1<<62))                                // a length out of this world
+	f.Add([]byte("m"), edit(uint32(ringPage), 9))                                    // a length one too long
+	f.Add([]byte("m"), append(edit(stateAt+8, 1), edit(stateAt+256, ^uint64(0))...)) // closed, asleep
+	f.Fuzz(func(t *testing.T, msg, edits []byte) {
+		w, r, err := shm.NewRing(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		defer r.Close()
+		mem := rawBytes(t, w)
+		for round := range 2 { // the second round meets ends that are attached
+			for range 3 {
+				if err := w.Send(soon(t), msg); err != nil {
+					typed(t, err)
+				}
+			}
+			for e := edits; len(e) >= 12; e = e[12:] {
+				at := int(binary.LittleEndian.Uint32(e)) % (len(mem) - 8)
+				if at >= stateAt || round == 1 { // the header is checked only once
+					binary.LittleEndian.PutUint64(mem[at&^7:], binary.LittleEndian.Uint64(e[4:]))
+				}
+			}
+			drain(t, r)
+			typed(t, w.Send(soon(t), msg))
+		}
+	})
+}
+
+// soon is a context that ends before a fuzz run notices.
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// drain receives until there is nothing more, an end, or an error.
+func drain(t *testing.T, r *shm.RingReader) {
+	buf := make([]byte, r.Cap())
+	for range 10 {
+		n, err := r.Recv(soon(t), buf)
+		if n > r.MaxMessage() {
+			t.Errorf("a message of %d bytes from a ring of %d", n, r.Cap())
+		}
+		if err != nil {
+			typed(t, err)
+			return
+		}
+	}
+}
+
+// typed accepts the errors that a ring may give.
+func typed(t *testing.T, err error) {
+	t.Helper()
+	for _, want := range []error{shm.ErrCorrupt, shm.ErrTooLarge, context.DeadlineExceeded, io.EOF, os.ErrClosed} {
+		if errors.Is(err, want) {
+			return
+		}
+	}
+	if err != nil {
+		t.Errorf("%v", err)
+	}
+}
+
+// rawBytes is the whole object behind a ring, as a peer sees it.
+func rawBytes(t *testing.T, h interface {
+	PassFiles() ([]*os.File, error)
+}) []byte {
+	t.Helper()
+	files, err := h.PassFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := files[0].SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mem []byte
+	if cerr := c.Control(func(fd uintptr) {
+		var st unix.Stat_t
+		if err = unix.Fstat(int(fd), &st); err == nil {
+			mem, err = unix.Mmap(int(fd), 0, int(st.Size), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		}
+	}); cerr != nil || err != nil {
+		t.Fatal(cerr, err)
+	}
+	t.Cleanup(func() { unix.Munmap(mem) })
+	return mem
+}
