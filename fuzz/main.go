@@ -1,0 +1,34 @@
+package fuzz
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/rawipc/rawipc/proc"
+)
+
+// Main is TestMain's whole body, in every package:
+//
+//	func TestMain(m *testing.M) { fuzz.Main(m) }
+//
+// It does not return. In a process that the tests started it becomes what
+// that process is for: see [proc.Dispatch]. Else it takes away the system
+// calls that the environment names (see [Without]), runs the tests, and fails
+// the run if they left anything behind (see [Hold]).
+func Main(m *testing.M) {
+	proc.Dispatch()
+	Dispatch()
+	if err := withhold(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	before := Hold()
+	code := m.Run()
+	if left := before.Leaks(); len(left) > 0 {
+		fmt.Fprintf(os.Stderr, "FAIL: the tests left behind:\n\t%s\n", strings.Join(left, "\n\t"))
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
