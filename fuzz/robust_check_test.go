@@ -15,7 +15,7 @@ func TestRobustMutexModel(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		v    robustMutex
-		size int // 0: always, 1: not with -short, 2: only with -long
+		size int // 0: always, 1: not with -short or -race, 2: only with -long
 	}{
 		{"2x2,2", robustMutex{processes: 2, threads: 2, crashes: 2}, 0},
 		{"2x2,2,late", robustMutex{processes: 2, threads: 2, crashes: 2, late: late, timer: true}, 0},
@@ -35,7 +35,7 @@ func TestRobustMutexModel(t *testing.T) {
 		{"3x2,2,late,false mark,giving up", robustMutex{processes: 3, threads: 2, crashes: 2, late: late, timer: true, falseOD: true, giveUps: 1}, 2},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			if row.size == 1 && testing.Short() || row.size == 2 && !*long {
+			if row.size == 1 && (testing.Short() || fuzz.RaceBuild) || row.size == 2 && !*long {
 				t.Skip("too large for this run")
 			}
 			r := fuzz.Check(row.v.model())
