@@ -1,12 +1,9 @@
 package fuzz
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Options of KillEach and PauseEach. The zero value, or nil, is the default.
@@ -113,7 +110,7 @@ func (t Trace) String() string {
 // otherwise, and skips it where threads can't be traced.
 //
 // It blocks for some 5 to 10 ms a point and leaves no process behind. TestMain
-// must call Dispatch. Calls may run at the same time, though they disturb each
+// must be [Main]. Calls may run at the same time, though they disturb each
 // other.
 func KillEach(t testing.TB, sc *Scenario, opts *Options) Report {
 	t.Helper()
@@ -134,8 +131,9 @@ func each(t testing.TB, sc *Scenario, opts *Options, pause bool) Report {
 		t.Skip("fuzz: " + whyNoTrace)
 	}
 	if !canHelp {
-		t.Fatal("fuzz: KillEach needs helper processes: let TestMain call fuzz.Dispatch first")
+		t.Fatal("fuzz: KillEach needs helper processes: let TestMain call fuzz.Main")
 	}
+	Tool(t, "ptrace")
 	s := &stage{sc: sc, pause: pause}
 	if opts != nil {
 		s.opts = *opts
@@ -151,10 +149,7 @@ func each(t testing.TB, sc *Scenario, opts *Options, pause bool) Report {
 	if len(rep.Traces) > 0 || err != nil {
 		t.Logf("%s: RAWIPC_SEED=%d RAWIPC_KILLPOINTS=%s", sc.name, rep.Seed, s.opts.Points)
 	}
-	switch {
-	case errors.Is(err, unix.EPERM):
-		t.Skipf("fuzz: threads can't be traced here: %v", err)
-	case err != nil:
+	if err != nil {
 		t.Fatalf("%s: %v", sc.name, err)
 	}
 	for _, tr := range rep.Traces {

@@ -28,7 +28,7 @@ func (j *journal) check() error {
 }
 
 // The operation is registered in a package variable, so that helper processes
-// know it too. TestMain calls fuzz.Dispatch before anything else.
+// know it too. TestMain is fuzz.Main.
 var write = fuzz.RegisterOp("journal/write", 64, func(s *fuzz.Segment) fuzz.Op {
 	j := (*journal)(unsafe.Pointer(&s.Mem[0]))
 	return fuzz.Op{

@@ -23,9 +23,8 @@ const (
 var canHelp bool
 
 // Dispatch makes a helper process of this one, if KillEach or PauseEach started
-// it as such, and then does not return; else it returns at once. It must be
-// called first in TestMain, after package variables have registered their
-// scenarios.
+// it as such, and then does not return; else it returns at once. [Main] calls
+// it; a TestMain of another kind must call it first.
 func Dispatch() {
 	if os.Getenv(helperEnv) == "" {
 		canHelp = true
