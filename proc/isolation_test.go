@@ -96,17 +96,24 @@ func TestDetach(t *testing.T) {
 // TestStarterEnds lets the goroutine and the thread end that asked for a child:
 // the kernel's "parent died" must not come from there.
 func TestStarterEnds(t *testing.T) {
-	got := make(chan *proc.Process)
+	got := make(chan *proc.Process, 1)
 	tid := make(chan int)
-	go func() {
+	var starter func()
+	starter = func() {
 		runtime.LockOSThread() // and never unlocked: the thread ends
+		if unix.Gettid() == unix.Getpid() {
+			go starter() // the main thread never ends: another one
+			<-t.Context().Done()
+			return
+		}
 		p, err := idle.Start(context.Background(), struct{}{})
 		if err != nil {
 			t.Error(err)
 		}
-		tid <- unix.Gettid()
 		got <- p
-	}()
+		tid <- unix.Gettid()
+	}
+	go starter()
 	thread := fmt.Sprintf("/proc/self/task/%d", <-tid)
 	p := <-got
 	if p == nil {
@@ -118,7 +125,7 @@ func TestStarterEnds(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Skip("the thread does not end") // the main thread never does
+			t.Fatal("the thread does not end")
 		}
 	}
 	time.Sleep(50 * time.Millisecond)
@@ -269,6 +276,22 @@ func TestWithoutDispatch(t *testing.T) {
 	if err := start(within(t), "killed", nil); !errors.As(err, &e) || e.State.Signal() != syscall.SIGKILL || errors.Is(err, proc.ErrNoDispatch) {
 		t.Errorf("killed before Dispatch: %v", err)
 	}
+
+	// The child ends, but another process still has its end of the hello.
+	in, hold := oneWay(t)
+	out, held := oneWay(t)
+	p, err := nothing.StartCmd(within(t), &proc.Cmd{Env: []string{noDispatch + "=heir"}, Stdin: in, Stdout: held}, struct{}{})
+	if p != nil || !errors.Is(err, proc.ErrNoDispatch) {
+		t.Errorf("with an heir: %v, %v", p, err)
+	}
+	held.Close()
+	hold.Close()
+	if _, err := io.ReadAll(out); err != nil {
+		t.Errorf("the heir lives on: %v", err)
+	}
+	in.Close()
+	out.Close()
+
 	short, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if err := start(short, "hang", nil); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "proc.Dispatch") {

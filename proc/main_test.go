@@ -2,6 +2,7 @@ package proc_test
 
 import (
 	"context"
+	"io"
 	"os"
 	"strconv"
 	"syscall"
@@ -20,6 +21,15 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "hang":
 		time.Sleep(time.Minute)
+	case "heir": // leaves all its descriptors to a process that ends with stdin
+		attr := &syscall.ProcAttr{Files: []uintptr{0, 1, 2, 3, 4, 5}, Env: []string{noDispatch + "=stay"}}
+		if _, err := syscall.ForkExec("/proc/self/exe", os.Args, attr); err != nil {
+			panic(err)
+		}
+		os.Exit(0)
+	case "stay":
+		io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
 	case "killed":
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "bomb":
@@ -38,7 +48,7 @@ func TestMain(m *testing.M) {
 }
 
 // bound is the time after which a test that waits is stuck.
-const bound = 30 * time.Second
+const bound = 20 * time.Second
 
 // within returns a context that ends if the test hangs.
 func within(t testing.TB) context.Context {

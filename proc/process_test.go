@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -220,6 +221,38 @@ func TestContextEndsProcess(t *testing.T) {
 		t.Errorf("Start with a context that has ended: %v", err)
 	}
 	noChildren(t)
+}
+
+// watched counts who waits for its end, by the method that context.AfterFunc
+// looks for.
+type watched struct {
+	context.Context
+	done chan struct{}
+	n    atomic.Int32
+}
+
+func (w *watched) Done() <-chan struct{} { return w.done }
+func (w *watched) AfterFunc(func()) (stop func() bool) {
+	w.n.Add(1)
+	return func() bool { w.n.Add(-1); return true }
+}
+
+func TestContextIsLeft(t *testing.T) {
+	ctx := &watched{Context: context.Background(), done: make(chan struct{})}
+	p, err := idle.Start(ctx, struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := ctx.n.Load(); n != 1 {
+		t.Errorf("%d watch the context of a running process, want 1", n)
+	}
+	p.Terminate()
+	if _, err := p.Wait(within(t)); err != nil {
+		t.Error(err)
+	}
+	if n := ctx.n.Load(); n != 0 {
+		t.Errorf("%d watch the context after the end", n)
+	}
 }
 
 func TestCase216_WaitFromMany(t *testing.T) {
