@@ -224,6 +224,57 @@ func TestEndedContext(t *testing.T) {
 	})
 }
 
+// A user's deadline that is set just when a context has ended a wait must not
+// lift the end of that wait.
+func TestDeadlineSetWhileCancelling(t *testing.T) {
+	s, r, err := pipe.Pair()
+	must(t, err)
+	closeAfter(t, s, r)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					r.SetReadDeadline(time.Now().Add(time.Hour))
+				}
+			}
+		})
+	}
+	for range 2000 {
+		ctx, cancel := context.WithCancel(bg)
+		go cancel()
+		within(t, "cancelled Recv", func() { _, err = r.Recv(ctx, nil) })
+		wantErr(t, "Recv", err, context.Canceled)
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// What a cancelled Recv had got belongs to the Conn, the buffer to the caller.
+func TestCancelledRecvKeepsNoBuffer(t *testing.T) {
+	r, w, err := pipe.OneWay()
+	must(t, err)
+	closeAfter(t, r, w)
+	want := bytes.Repeat([]byte("0123456789"), 2000)
+	rawWrite(t, w, binary.LittleEndian.AppendUint64(nil, uint64(len(want))))
+	buf := make([]byte, len(want))
+	for i := 0; i < len(want); i += 5000 {
+		ctx, cancel := context.WithTimeout(bg, 5*time.Millisecond)
+		_, err := r.Recv(ctx, buf)
+		cancel()
+		wantErr(t, "Recv", err, context.DeadlineExceeded)
+		clear(buf)
+		rawWrite(t, w, want[i:i+5000])
+	}
+	if n, err := r.Recv(bg, buf); err != nil || !bytes.Equal(buf[:n], want) {
+		t.Errorf("%d bytes that differ, %v", n, err)
+	}
+}
+
 // An announcement alone must cost no memory.
 func TestRecvAllocAhead(t *testing.T) {
 	r, w, err := pipe.OneWay()

@@ -20,9 +20,9 @@ func TestFIFO(t *testing.T) {
 	wantErr(t, "Mkfifo again", pipe.Mkfifo(name, 0o600), fs.ErrExist)
 
 	// Nobody reads: opening to send waits, and is cancelled.
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
 	defer cancel()
-	start := time.Now()
 	_, err := pipe.OpenFIFO(ctx, name, os.O_WRONLY)
 	wantErr(t, "OpenFIFO", err, context.DeadlineExceeded)
 	if d := time.Since(start); d < 20*time.Millisecond {
@@ -66,16 +66,27 @@ func TestFIFO(t *testing.T) {
 	defer cancel()
 	_, err = r.Recv(ctx, nil)
 	wantErr(t, "Recv without a sender", err, context.DeadlineExceeded)
-	go func() {
-		w, err := pipe.OpenFIFO(bg, name, os.O_WRONLY)
-		if err == nil {
-			w.Send(bg, []byte("x"))
-			w.Close()
-		}
-	}()
-	within(t, "Recv", func() { _, err = r.RecvAlloc(bg, 1) })
-	must(t, err)
 	must(t, r.Close())
+	// Also not one that comes, sends and goes between two looks.
+	for range 300 {
+		r, err := pipe.OpenFIFO(bg, name, os.O_RDONLY)
+		must(t, err)
+		done := make(chan error, 1)
+		go func() {
+			w, err := pipe.OpenFIFO(bg, name, os.O_WRONLY)
+			if err == nil {
+				err = w.Send(bg, []byte("x"))
+				w.Close()
+			}
+			done <- err
+		}()
+		within(t, "Recv", func() { _, err = r.RecvAlloc(bg, 1) })
+		must(t, err)
+		must(t, <-done)
+		_, err = r.RecvAlloc(bg, 1)
+		wantErr(t, "after it", err, io.EOF)
+		must(t, r.Close())
+	}
 
 	both, err := pipe.OpenFIFO(bg, name, os.O_RDWR)
 	must(t, err)

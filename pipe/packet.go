@@ -32,10 +32,9 @@ func (in *receiver) attemptPacket(fd int) bool {
 		return false
 	case err != nil:
 		in.err = os.NewSyscallError("recvmsg", err)
+	case n == 0 && !in.mode.socket && !ended(fd):
+		return false // no writer has come yet
 	case n == 0 && !empty:
-		if !in.mode.socket && !hungUp(fd) {
-			return false
-		}
 		in.end = true
 	case n > len(in.dst)+spareSize:
 		in.err = fmt.Errorf("%w: packet of %d bytes, at most %d can be taken in: it is lost", ErrTooLarge, n, len(in.dst)+spareSize)

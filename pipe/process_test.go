@@ -213,6 +213,9 @@ func TestTakeFiles(t *testing.T) {
 			must(t, err)
 			n := new(pipe.Conn)
 			must(t, n.TakeFiles([]*os.File{os.NewFile(uintptr(fd), "")}))
+			if fl, err := unix.FcntlInt(uintptr(rawFD(t, n)), unix.F_GETFD, 0); err != nil || fl&unix.FD_CLOEXEC == 0 {
+				t.Errorf("F_GETFD: %#x, %v", fl, err)
+			}
 			must(t, c.Close())
 			return n
 		}

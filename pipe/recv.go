@@ -52,37 +52,38 @@ func (in *receiver) attempt(fd uintptr) bool {
 	if in.mode.packet {
 		return in.attemptPacket(int(fd))
 	}
-	var n int
-	var err error
-	for {
-		// read(2) and readv(2) leave no room for descriptors that a peer
-		// attached: the kernel closes them.
-		if len(in.dst) == 0 {
-			n, err = unix.Read(int(fd), in.ahead[in.w:])
-		} else {
-			in.iov[0], in.iov[1] = in.dst, in.ahead
-			n, err = unix.Readv(int(fd), in.iov[:])
-		}
-		if err != unix.EINTR {
-			break
-		}
-	}
+	n, err := in.readOnce(int(fd))
 	in.n, in.err, in.end = 0, nil, false
 	switch {
 	case err == unix.EAGAIN:
 		return false
 	case err != nil:
 		in.err = os.NewSyscallError("read", err)
+	case n == 0 && !in.mode.socket && !ended(int(fd)):
+		return false // no writer has come yet
 	case n == 0:
-		if !in.mode.socket && !hungUp(int(fd)) {
-			return false // no writer has come yet
-		}
 		in.end = true
 	default:
 		in.n = min(n, len(in.dst))
 		in.w += n - in.n
 	}
 	return true
+}
+
+func (in *receiver) readOnce(fd int) (n int, err error) {
+	for {
+		// read(2) and readv(2) leave no room for descriptors that a peer
+		// attached: the kernel closes them.
+		if len(in.dst) == 0 {
+			n, err = unix.Read(fd, in.ahead[in.w:])
+		} else {
+			in.iov[0], in.iov[1] = in.dst, in.ahead
+			n, err = unix.Readv(fd, in.iov[:])
+		}
+		if err != unix.EINTR {
+			return n, err
+		}
+	}
 }
 
 // fill waits for bytes: into dst and, behind them, into ahead. It returns how

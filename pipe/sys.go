@@ -2,11 +2,13 @@ package pipe
 
 import "golang.org/x/sys/unix"
 
-// hungUp tells a FIFO whose writers have gone from one whose first writer is yet
-// to come: read(2) returns 0 for both, poll(2) knows.
-func hungUp(fd int) bool {
+// ended says whether a read of 0 bytes from a pipe or FIFO was the end. read(2)
+// returns 0 when the writers have gone and also when the first is yet to come;
+// poll(2) knows which. A writer that came, wrote and went between the two
+// calls has left bytes, and an event that lets the poller return at once.
+func ended(fd int) bool {
 	events, err := pollIn(fd)
-	return err != nil || events&unix.POLLHUP != 0
+	return err != nil || events&(unix.POLLHUP|unix.POLLIN) == unix.POLLHUP
 }
 
 // pollIn looks, without waiting, what a reader of the descriptor would find.
