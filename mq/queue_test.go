@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,9 +39,14 @@ func TestCase185_RoundTrip(t *testing.T) {
 
 func TestCase186_PriorityRange(t *testing.T) {
 	q, _ := fresh(t, small(1))
-	for _, prio := range []uint{32768, 1 << 31, ^uint(0)} {
-		wantErr(t, "Send", q.Send(bg, nil, prio), unix.EINVAL)
-		_, err := q.TrySend(nil, prio)
+	wide := uint64(1 << 32) // 0, once it is a C unsigned
+	for _, prio := range []uint{32768, 1 << 31, ^uint(0), max(32768, uint(wide))} {
+		err := q.Send(bg, nil, prio)
+		wantErr(t, "Send", err, unix.EINVAL)
+		if !strings.Contains(err.Error(), "at most 32767") {
+			t.Error(err)
+		}
+		_, err = q.TrySend(nil, prio)
 		wantErr(t, "TrySend", err, unix.EINVAL)
 	}
 	if st, err := q.Stat(); err != nil || st.Messages != 0 {
@@ -354,13 +360,29 @@ func TestCancelOneOfMany(t *testing.T) {
 	}
 }
 
+func TestCancelKeepsUserDeadline(t *testing.T) {
+	q, _ := fresh(t, small(1))
+	buf := make([]byte, 64)
+	until := time.Now().Add(100 * time.Millisecond)
+	must(t, q.SetReadDeadline(until))
+	ctx, cancel := context.WithTimeout(bg, 10*time.Millisecond)
+	defer cancel()
+	_, _, err := q.Recv(ctx, buf)
+	wantErr(t, "Recv", err, context.DeadlineExceeded)
+	within(t, "Recv", func() { _, _, err = q.Recv(bg, buf) })
+	wantErr(t, "Recv", err, os.ErrDeadlineExceeded)
+	if time.Now().Before(until) {
+		t.Errorf("%v early", time.Until(until))
+	}
+}
+
 // Both sides cancelled at random: nothing is lost, doubled or out of order.
 func TestCancelAtRandom(t *testing.T) {
 	q, _ := fresh(t, small(2))
-	const count = 3000
+	const count = 1000
 	go func() {
 		for i := 0; i < count; {
-			ctx, cancel := context.WithTimeout(bg, time.Duration(i%7)*10*time.Microsecond)
+			ctx, cancel := context.WithTimeout(bg, time.Duration(i%7)*50*time.Microsecond)
 			if q.Send(ctx, binary.LittleEndian.AppendUint32(nil, uint32(i)), 0) == nil {
 				i++
 			}
@@ -370,7 +392,7 @@ func TestCancelAtRandom(t *testing.T) {
 	within(t, "receiving", func() {
 		buf := make([]byte, 64)
 		for i := 0; i < count; {
-			ctx, cancel := context.WithTimeout(bg, time.Duration(i%5)*10*time.Microsecond)
+			ctx, cancel := context.WithTimeout(bg, time.Duration(i%5)*50*time.Microsecond)
 			_, _, err := q.Recv(ctx, buf)
 			cancel()
 			if errors.Is(err, context.DeadlineExceeded) {
