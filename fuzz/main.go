@@ -20,6 +20,9 @@ import (
 func Main(m *testing.M) {
 	proc.Dispatch()
 	Dispatch()
+	// A process under the race detector sleeps for a second when it ends, and
+	// tests end many.
+	os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
 	if err := withhold(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"github.com/rawipc/rawipc/fuzz"
 )
 
 const helperEnv = "RAWIPC_PIPE_TEST_HELPER"
@@ -18,7 +20,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	fuzz.Main(m)
 }
 
 // helper prepares a child that runs a helper.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/proc"
 )
 
@@ -40,11 +41,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	proc.Dispatch()
-	// Under -race a process sleeps for a second when it exits; children inherit
-	// that they need not.
-	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
-	os.Exit(m.Run())
+	fuzz.Main(m)
 }
 
 // bound is the time after which a test that waits is stuck.
