@@ -73,11 +73,15 @@ func (e *waitvEntry) set(addr *atomic.Uint32, old uint32, private bool) {
 }
 
 // futexWaitv sleeps on all of v until one of them is woken, and returns that
-// one's index. When several were woken, it is the last. The caller keeps the
-// words alive.
-func futexWaitv(v []waitvEntry) (int, unix.Errno) {
+// one's index, or until the absolute time ts. When several were woken, it is
+// the last. The caller keeps the words alive.
+func futexWaitv(v []waitvEntry, ts *unix.Timespec) (int, unix.Errno) {
+	var at *[2]int64 // the kernel's 64-bit timespec, on every machine
+	if ts != nil {
+		at = &[2]int64{int64(ts.Sec), int64(ts.Nsec)}
+	}
 	r, _, e := unix.Syscall6(unix.SYS_FUTEX_WAITV, uintptr(unsafe.Pointer(unsafe.SliceData(v))),
-		uintptr(len(v)), 0, 0, unix.CLOCK_MONOTONIC, 0)
+		uintptr(len(v)), 0, uintptr(unsafe.Pointer(at)), unix.CLOCK_MONOTONIC, 0)
 	return int(r), e
 }
 

@@ -42,3 +42,29 @@ func checkType(t reflect.Type, path string) error {
 	}
 	return fmt.Errorf("%s is a %s (%s), which means nothing in another process", path, t.Kind(), t)
 }
+
+// robustTypes are those that want their memory declared with [Attach].
+var robustTypes = map[reflect.Type]bool{
+	reflect.TypeFor[RobustMutex](): true,
+	reflect.TypeFor[Liveness]():    true,
+	reflect.TypeFor[Semaphore]():   true,
+	reflect.TypeFor[Event]():       true,
+}
+
+// NeedsAttach reports whether a type of this package that wants its memory
+// declared with [Attach] is t or a part of it.
+func NeedsAttach(t reflect.Type) bool {
+	switch {
+	case robustTypes[t]:
+		return true
+	case t.Kind() == reflect.Array:
+		return NeedsAttach(t.Elem())
+	case t.Kind() == reflect.Struct:
+		for i := range t.NumField() {
+			if NeedsAttach(t.Field(i).Type) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -31,11 +31,7 @@ func WaitUntil(addr *atomic.Uint32, old uint32, deadline time.Time) error {
 		return Wait(addr, old)
 	}
 	var buf unix.Timespec
-	e := sleep(addr, old, monotonic(deadline, &buf), matchAny)
-	if e == unix.ETIMEDOUT {
-		return os.ErrDeadlineExceeded
-	}
-	return sysError("futex_wait", e)
+	return sysError("futex_wait", sleep(addr, old, monotonic(deadline, &buf), matchAny))
 }
 
 // WaitContext is [Wait] that ends when ctx does, and then returns ctx.Err().
@@ -49,8 +45,14 @@ func WaitContext(ctx context.Context, addr *atomic.Uint32, old uint32) error {
 // by a [WakeBitset] whose mask has a bit in common with mask. A mask of 0 is
 // refused with EINVAL.
 func WaitBitset(ctx context.Context, addr *atomic.Uint32, old uint32, mask uint32) error {
+	return wait(ctx, addr, old, mask, nil)
+}
+
+// wait is all the waits on one word. ts is absolute, nil for none; when it is
+// reached the answer is os.ErrDeadlineExceeded.
+func wait(ctx context.Context, addr *atomic.Uint32, old uint32, mask uint32, ts *unix.Timespec) error {
 	if ctx.Done() == nil {
-		return sysError("futex_wait", sleep(addr, old, nil, mask))
+		return sysError("futex_wait", sleep(addr, old, ts, mask))
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -66,11 +68,11 @@ func WaitBitset(ctx context.Context, addr *atomic.Uint32, old uint32, mask uint3
 		v[0].set(&c.word, 0, true)
 		v[1].set(addr, old, false)
 		var i int
-		if i, e = waitv(v[:]); e == 0 && i == 0 {
+		if i, e = waitv(v[:], ts); e == 0 && i == 0 {
 			e = unix.ECANCELED
 		}
 	} else {
-		e = sleepUnless(addr, old, mask, &c.word)
+		e = sleepUnless(addr, old, mask, ts, &c.word)
 	}
 	// EAGAIN may mean either word; the canceller's own tells which. A change
 	// of the shared one is reported first.
@@ -101,18 +103,18 @@ func sleep(addr *atomic.Uint32, old uint32, ts *unix.Timespec, mask uint32) unix
 // only when it did not sleep since the cancellation: a wake may be the
 // canceller's or a real one, so it counts as real, and the caller, who looks
 // again, meets the ended context at the next call.
-func sleepUnless(addr *atomic.Uint32, old uint32, mask uint32, cancelled *atomic.Uint32) unix.Errno {
+func sleepUnless(addr *atomic.Uint32, old, mask uint32, ts *unix.Timespec, cancelled *atomic.Uint32) unix.Errno {
 	for cancelled.Load() == 0 {
-		if e := futexWait(addr, old, nil, mask); e != unix.EINTR {
+		if e := futexWait(addr, old, ts, mask); e != unix.EINTR {
 			return e
 		}
 	}
 	return unix.ECANCELED
 }
 
-func waitv(v []waitvEntry) (int, unix.Errno) {
+func waitv(v []waitvEntry, ts *unix.Timespec) (int, unix.Errno) {
 	for {
-		if i, e := futexWaitv(v); e != unix.EINTR {
+		if i, e := futexWaitv(v, ts); e != unix.EINTR {
 			return i, e
 		}
 	}
@@ -136,8 +138,11 @@ func monotonic(t time.Time, buf *unix.Timespec) *unix.Timespec {
 
 // sysError hides EAGAIN: that the word changed is as good as a wake.
 func sysError(op string, e unix.Errno) error {
-	if e == 0 || e == unix.EAGAIN {
+	switch e {
+	case 0, unix.EAGAIN:
 		return nil
+	case unix.ETIMEDOUT:
+		return os.ErrDeadlineExceeded
 	}
 	return os.NewSyscallError(op, e)
 }

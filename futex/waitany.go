@@ -54,7 +54,7 @@ func WaitAny(ctx context.Context, words ...Word) (int, error) {
 		v = v[:len(v)+1]
 		v[len(v)-1].set(w.Addr, w.Old, false)
 	}
-	i, e := waitv(v)
+	i, e := waitv(v, nil)
 	switch {
 	case e == 0 && i >= first:
 		return i - first, nil

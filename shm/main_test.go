@@ -1,13 +1,9 @@
 package shm_test
 
 import (
-	"os"
 	"testing"
 
-	"github.com/rawipc/rawipc/proc"
+	"github.com/rawipc/rawipc/fuzz"
 )
 
-func TestMain(m *testing.M) {
-	proc.Dispatch()
-	os.Exit(m.Run())
-}
+func TestMain(m *testing.M) { fuzz.Main(m) }

@@ -48,7 +48,7 @@ const (
 	ringLayout = "ring: u64 length, 8-byte records"
 	asleep     = 1 << 31
 	recordHead = 8
-	maxRing    = 1 << 36
+	maxRing    = 1 << (30 + 6*(wordSize/8)) // 64 GiB, or 1 GiB where an int has 32 bits
 
 	// Where the two ends lock their byte of the file, far behind its end.
 	writerByte = 1 << 61

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -109,7 +110,7 @@ func TestRingReserve(t *testing.T) {
 }
 
 func TestRingErrors(t *testing.T) {
-	for _, n := range []int{0, -1, 1 << 40} {
+	for _, n := range []int{0, -1, math.MaxInt} {
 		if _, _, err := shm.NewRing(n); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("NewRing(%d): %v", n, err)
 		}

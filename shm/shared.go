@@ -30,6 +30,7 @@ func New[T any](init func(*T) error) (*Shared[T], error) {
 		return nil, err
 	}
 	s := new(Shared[T])
+	s.robust = futex.NeedsAttach(t)
 	size := headerSize + max(int(t.Size()), 1)
 	if err := s.create(label("Shared", t), size, 0); err != nil {
 		return nil, err
@@ -57,12 +58,16 @@ func (s *Shared[T]) Ptr() *T {
 }
 
 // Close releases this process's mapping and descriptor. A second Close returns
-// os.ErrClosed.
+// os.ErrClosed. It fails with EBUSY, and closes nothing, while goroutines of
+// this process wait for a lock in the T.
 func (s *Shared[T]) Close() error {
+	if err := s.typed.close(); err != nil {
+		return err
+	}
 	s.mu.Lock()
 	s.p = nil
 	s.mu.Unlock()
-	return s.typed.close()
+	return nil
 }
 
 // PassFiles lends the descriptor that a child needs. Package proc calls it.
@@ -76,6 +81,7 @@ func (s *Shared[T]) TakeFiles(files []*os.File) error {
 	if err != nil {
 		return err
 	}
+	s.robust = futex.NeedsAttach(t)
 	want := int64(headerSize + max(int(t.Size()), 1))
 	err = s.take(files, kindShared, headerSize, layout, func(size int64) (int, error) {
 		if size != want {

@@ -19,6 +19,9 @@ type typed struct {
 	file *os.File
 	mem  []byte // nil once closed
 	size int    // of the object, without what is mapped twice
+
+	robust bool          // there are locks in it that outlive their holder
+	region *futex.Region // where they are known, if robust
 }
 
 // create makes and maps an object of size bytes whose header is not yet valid.
@@ -53,6 +56,13 @@ func (o *typed) adopt(obj *Object, twice int) error {
 	if err != nil {
 		obj.Close()
 		return err
+	}
+	if o.robust {
+		if o.region, err = futex.Attach(mem, obj.file); err != nil {
+			munmap(mem)
+			obj.Close()
+			return err
+		}
 	}
 	o.file, o.mem, o.size = obj.file, mem, int(obj.size)
 	return nil
@@ -104,6 +114,11 @@ func (o *typed) close() error {
 	defer o.mu.Unlock()
 	if o.mem == nil {
 		return os.ErrClosed
+	}
+	if o.region != nil {
+		if err := o.region.Detach(); err != nil {
+			return err
+		}
 	}
 	mem := o.mem
 	o.mem = nil

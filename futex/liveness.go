@@ -1,0 +1,71 @@
+package futex
+
+import (
+	"structs"
+	"sync/atomic"
+)
+
+// A Liveness tells one process of the death of another: who published it is
+// alive as long as the word says so, and the kernel changes the word and wakes
+// a sleeper when that process dies. With [WaitAny] one can wait for a message
+// and for the death of its sender in one call.
+//
+// The zero value is nobody's. It is 16 bytes, aligned to 8, in memory that each
+// process has declared with [Attach]. The kernel wakes one sleeper: where
+// several processes watch one Liveness, who wakes first wakes the others.
+type Liveness struct {
+	_     structs.HostLayout
+	_     noCopy
+	state atomic.Uint64 // as a RobustMutex's, always with waiters
+	_     uint64
+}
+
+// Publish makes the calling process the one whose life the word tells of. It
+// replaces whoever did so before; it never blocks.
+func (l *Liveness) Publish() error {
+	addr := addressOfState(&l.state)
+	r := regionOf(addr)
+	if r == nil {
+		return ErrNotAttached
+	}
+	me, err := r.me(addr)
+	if err != nil {
+		return err
+	}
+	l.state.Store(me | waiters)
+	return nil
+}
+
+// Withdraw makes the word nobody's and wakes who watches it: for a process
+// that leaves without dying. It fails with EPERM if the word is another's.
+func (l *Liveness) Withdraw() error {
+	r := regionOf(addressOfState(&l.state))
+	if r == nil {
+		return ErrNotAttached
+	}
+	v := l.state.Load()
+	if owner(v) != r.id || !l.state.CompareAndSwap(v, 0) {
+		return errNotOwner
+	}
+	futexWake(lowWord(&l.state), maxInt32, matchAny)
+	return nil
+}
+
+// Alive reports whether a process has published the word and is not gone to its
+// last thread. It costs a system call.
+func (l *Liveness) Alive() bool {
+	r := regionOf(addressOfState(&l.state))
+	v := l.state.Load()
+	return r != nil && v != 0 && !r.fullyDead(owner(v))
+}
+
+// Word is what to sleep on for the publisher's death, as it is now: [WaitAny]
+// with it returns when the publisher is dying (not yet gone: see Alive), has
+// withdrawn, or was before.
+func (l *Liveness) Word() Word {
+	w := Word{Addr: lowWord(&l.state), Old: lowPart(l.state.Load())}
+	if w.Old&tidMask == 0 {
+		w.Old |= tidMask // dying or dead: never asleep on that
+	}
+	return w
+}

@@ -1,0 +1,9 @@
+package futex_test
+
+import (
+	"testing"
+
+	"github.com/rawipc/rawipc/fuzz"
+)
+
+func TestMain(m *testing.M) { fuzz.Main(m) }

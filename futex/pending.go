@@ -1,0 +1,73 @@
+package futex
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A pin names one futex word in the list_op_pending field of the thread's own
+// robust list, for as long as the goroutine stays on that thread. If the thread
+// dies meanwhile, the kernel wakes one sleeper of the word. Two kinds of
+// threads need that: one that was woken, and would take the wake with it into
+// death; and one that has changed a word and is about to wake.
+//
+// The kernel does so only where the word's low 30 bits are 0, and would write
+// into the word if they were the dying thread's id. So a word that is named
+// holds no count there.
+type pin struct {
+	head  *robustHead
+	saved uintptr
+}
+
+// threadHeads are the heads of threads that had none, by thread id. A thread
+// of the same id later finds the old one's, which the kernel has forgotten.
+var threadHeads struct {
+	sync.Mutex
+	at map[int]*robustHead
+}
+
+// pinTo locks the goroutine to its thread and names addr. Where C code is in
+// the program, the thread may have glibc's head: its field is borrowed, as no C
+// runs on the thread until unpin.
+func pinTo(addr *atomic.Uint32) pin {
+	runtime.LockOSThread()
+	h := ownHead()
+	if h == nil {
+		h = giveHead()
+	}
+	if h == nil {
+		return pin{} // refused by the kernel: the re-checks remain
+	}
+	p := pin{h, h.pending.Load()}
+	h.pending.Store(addressOfWord(addr) - uintptr(h.offset))
+	return p
+}
+
+func (p pin) unpin() {
+	if p.head != nil {
+		p.head.pending.Store(p.saved)
+	}
+	runtime.UnlockOSThread()
+}
+
+func giveHead() *robustHead {
+	tid := unix.Gettid()
+	threadHeads.Lock()
+	h := threadHeads.at[tid]
+	if h == nil {
+		h = newHead(0)
+		if threadHeads.at == nil {
+			threadHeads.at = make(map[int]*robustHead)
+		}
+		threadHeads.at[tid] = h
+	}
+	threadHeads.Unlock()
+	h.pending.Store(0)
+	if setRobustList(h) != 0 {
+		return nil
+	}
+	return h
+}

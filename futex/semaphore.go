@@ -1,0 +1,196 @@
+package futex
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"structs"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Semaphore is a number of tokens that processes take and give back. The zero
+// value has none and takes any number up to [MaxTokens]; Init says otherwise.
+//
+// A token that a process took with Acquire is lost when the process dies, as
+// nobody knows who took it; [Semaphore.AcquireOwned] takes one that comes back.
+// A process killed in the middle of an operation has taken or given its token,
+// or not, and no other waits in vain. Plain operations work in any shared
+// memory; the owned ones only in memory that is declared with [Attach]. Memory
+// that is not must stay mapped until the calls on s have returned.
+//
+// In the terminology of the Go memory model, a Release synchronizes before the
+// Acquire that takes its token returns.
+type Semaphore struct {
+	_ structs.HostLayout
+	_ noCopy
+	// state: the low half as in sleepword.go, with phase meaning "no tokens";
+	// bits 32–62 the tokens; bit 63 flips with each owned change (see owned.go).
+	state atomic.Uint64
+	limit atomic.Uint32 // tokens at most; 0: MaxTokens
+	_     uint32
+	owned ownedTokens
+}
+
+// MaxTokens is the most that a [Semaphore] can hold.
+const MaxTokens = math.MaxInt32
+
+const (
+	oneToken  = 1 << 32
+	ownedFlip = 1 << 63
+)
+
+func tokens(v uint64) uint64 { return v &^ ownedFlip >> 32 }
+
+// withTokens is v with another number of tokens: phase follows from it.
+func withTokens(v, n uint64) uint64 {
+	v = v&(ownedFlip|waiters) | n<<32
+	if n == 0 {
+		v |= phase
+	}
+	return v
+}
+
+// Init gives s n tokens and room for max; max 0 stands for [MaxTokens]. Nobody
+// may use s yet. It fails with EINVAL unless 0 ≤ n ≤ max ≤ MaxTokens.
+func (s *Semaphore) Init(n, max int) error {
+	if max == 0 {
+		max = MaxTokens
+	}
+	if n < 0 || max < n || max > MaxTokens {
+		return fmt.Errorf("futex: Semaphore.Init(%d, %d): want 0 ≤ n ≤ max ≤ %d: %w", n, max, MaxTokens, unix.EINVAL)
+	}
+	s.limit.Store(uint32(max))
+	s.state.Store(withTokens(0, uint64(n)))
+	return nil
+}
+
+// Value returns how many tokens there are at this moment, 0 or more.
+func (s *Semaphore) Value() int { return int(tokens(s.state.Load())) }
+
+// TryAcquire takes a token if there is one, and reports whether it did. It
+// never blocks.
+func (s *Semaphore) TryAcquire() bool {
+	for {
+		v := s.state.Load()
+		n := tokens(v)
+		if n == 0 {
+			return false
+		}
+		if s.state.CompareAndSwap(v, withTokens(v, n-1)) {
+			raceAcquire()
+			return true
+		}
+	}
+}
+
+// Acquire takes a token. It blocks until there is one or ctx ends; then it
+// returns ctx.Err() and has taken none. A token that is there is taken even if
+// ctx has ended.
+func (s *Semaphore) Acquire(ctx context.Context) error {
+	if s.TryAcquire() {
+		return nil
+	}
+	return s.acquireSlow(ctx, func() (bool, error) { return s.TryAcquire(), nil })
+}
+
+// acquireSlow sleeps until take succeeds or fails.
+func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) error {
+	for i := 0; i < mutexSpins && ManyCPUs(); i++ {
+		if tokens(s.state.Load()) > 0 {
+			if ok, err := take(); ok || err != nil {
+				return err
+			}
+		}
+		pause(1)
+	}
+	defer done(beginWait(addressOfState(&s.state)))
+	w := lowWord(&s.state)
+	l, err := enterLine(ctx, w)
+	if err != nil {
+		return err
+	}
+	defer leaveLine(w, l)
+	p := pinTo(w)
+	defer p.unpin()
+	for {
+		if ok, err := take(); ok || err != nil {
+			return err
+		}
+		v := s.state.Load()
+		if tokens(v) > 0 {
+			continue
+		}
+		// A zero Semaphore has no phase yet; sleepers need it.
+		if to := withTokens(v|waiters, 0); v != to {
+			if !s.state.CompareAndSwap(v, to) {
+				continue
+			}
+			v = to
+		}
+		if err := s.sleep(ctx, v); err != nil {
+			return err
+		}
+	}
+}
+
+// sleep waits for a token, or until it is time to look for dead owners.
+func (s *Semaphore) sleep(ctx context.Context, v uint64) error {
+	if !s.owned.inUse() {
+		return sleepOn(ctx, &s.state, v)
+	}
+	return s.sleepAndReclaim(ctx, v)
+}
+
+// Release gives a token, one's own or a new one, and wakes a waiter. It fails
+// with EOVERFLOW, and gives none, if there are as many as Init allowed. It
+// never blocks.
+func (s *Semaphore) Release() error {
+	raceRelease()
+	for {
+		v := s.state.Load()
+		if v&waiters != 0 {
+			return s.releaseSlow()
+		}
+		if s.full(v) {
+			return s.overflow()
+		}
+		if s.state.CompareAndSwap(v, withTokens(v, tokens(v)+1)) {
+			return nil
+		}
+	}
+}
+
+// releaseSlow gives a token when somebody may sleep: between the change and the
+// wake the thread names the word, so that the kernel wakes for it if it dies.
+func (s *Semaphore) releaseSlow() error {
+	defer done(beginWake(addressOfState(&s.state)))
+	p := pinTo(lowWord(&s.state))
+	defer p.unpin()
+	for {
+		v := s.state.Load()
+		if s.full(v) {
+			return s.overflow()
+		}
+		if s.state.CompareAndSwap(v, withTokens(v, tokens(v)+1)) {
+			if v&waiters != 0 {
+				wakeSleepers(&s.state, 1)
+			}
+			return nil
+		}
+	}
+}
+
+func (s *Semaphore) max() uint64 {
+	if n := s.limit.Load(); n != 0 {
+		return uint64(n)
+	}
+	return MaxTokens
+}
+
+func (s *Semaphore) full(v uint64) bool { return tokens(v) >= s.max() }
+
+func (s *Semaphore) overflow() error {
+	return fmt.Errorf("futex: Release of a Semaphore that has all its %d tokens: %w", s.max(), unix.EOVERFLOW)
+}

@@ -1,0 +1,45 @@
+package futex
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// sleepers is how Semaphore and Event put processes to sleep and wake them: on
+// the low half of a 64-bit state whose upper half says what they wait for. The
+// low half has only its two top bits:
+//
+//	31  waiters  somebody may sleep
+//	30  phase    changes with what is waited for, so that nobody goes to sleep
+//	             on a state that is gone
+//
+// The rest of it stays 0: threads name the word while they sleep, and while
+// they are between a change and its wake, and the kernel wakes a sleeper for a
+// thread that dies there only then.
+//
+// SYNC sleepers: a waiter sets waiters (keeping the state it saw), then sleeps
+// on exactly that low half; a waker changes phase, then wakes. Either the
+// kernel sees the new phase and does not let the waiter sleep, or the waker
+// sees waiters. The bit is only ever cleared by a call that wakes all.
+const phase = 1 << 30
+
+// sleepOn sleeps on the low half of v, as long as state has it. The caller has
+// pinned the thread to the word and set waiters in v.
+func sleepOn(ctx context.Context, state *atomic.Uint64, v uint64) error {
+	return wait(ctx, lowWord(state), lowPart(v), matchAny, nil)
+}
+
+// wakeSleepers wakes n sleepers. Nobody there means that waiters is a leftover:
+// it goes, with a wake for those who came meanwhile.
+func wakeSleepers(state *atomic.Uint64, n int32) {
+	w := lowWord(state)
+	if woken, _ := futexWake(w, n, matchAny); woken == 0 {
+		wakeAllSleepers(state)
+	}
+}
+
+// wakeAllSleepers clears waiters and wakes all, in one call.
+func wakeAllSleepers(state *atomic.Uint64) {
+	w := lowWord(state)
+	futexWakeOp(w, maxInt32, w, 1, clearWaiters)
+}
