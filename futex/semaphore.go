@@ -52,6 +52,10 @@ func withTokens(v, n uint64) uint64 {
 	return v
 }
 
+// lastToken is what changes in the state when the last token goes or the first
+// comes.
+const lastToken = oneToken | phase
+
 // Init gives s n tokens and room for max; max 0 stands for [MaxTokens]. Nobody
 // may use s yet. It fails with EINVAL unless 0 ≤ n ≤ max ≤ MaxTokens.
 func (s *Semaphore) Init(n, max int) error {
@@ -89,6 +93,25 @@ func (s *Semaphore) TryAcquire() bool {
 // returns ctx.Err() and has taken none. A token that is there is taken even if
 // ctx has ended.
 func (s *Semaphore) Acquire(ctx context.Context) error {
+	// Two quick paths, as to compute the next state without a branch costs more
+	// than each of them.
+	v := s.state.Load()
+	switch n := tokens(v); {
+	case n == 1:
+		if s.state.CompareAndSwap(v, v^lastToken) {
+			raceAcquire()
+			return nil
+		}
+	case n > 1:
+		if s.state.CompareAndSwap(v, v-oneToken) {
+			raceAcquire()
+			return nil
+		}
+	}
+	return s.acquire(ctx)
+}
+
+func (s *Semaphore) acquire(ctx context.Context) error {
 	if s.TryAcquire() {
 		return nil
 	}
@@ -148,6 +171,21 @@ func (s *Semaphore) sleep(ctx context.Context, v uint64) error {
 // never blocks.
 func (s *Semaphore) Release() error {
 	raceRelease()
+	v := s.state.Load()
+	switch {
+	case v&(phase|waiters) == phase: // no token, so there is room for one
+		if s.state.CompareAndSwap(v, v^lastToken) {
+			return nil
+		}
+	case v&waiters == 0 && tokens(v) > 0 && !s.full(v):
+		if s.state.CompareAndSwap(v, v+oneToken) {
+			return nil
+		}
+	}
+	return s.release()
+}
+
+func (s *Semaphore) release() error {
 	for {
 		v := s.state.Load()
 		if v&waiters != 0 {
