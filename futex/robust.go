@@ -283,6 +283,8 @@ func (m *RobustMutex) lockPinned(ctx context.Context, r *Region, me uint64, w *a
 			// could not know whom to wait for.
 			if v&ownerDied != 0 && !r.fullyDead(owner(v)) {
 				if err := sleepFor(ctx, dying); err != nil {
+					// The kernel's one wake for the owner's death may be ours.
+					futexWake(w, 1, matchAny)
 					return false, err
 				}
 				dying = min(2*dying, time.Millisecond)
