@@ -71,12 +71,13 @@ func (s *Semaphore) ReleaseOwned() error {
 	}
 	raceRelease()
 	defer done(beginWake(addressOfState(&s.state)))
-	p := pinTo(lowWord(&s.state))
-	defer p.unpin()
 	if err := s.lockOwned(context.Background()); err != nil {
 		return err
 	}
 	defer s.owned.mu.Unlock()
+	// Not before: who is pinned holds a thread, and many may wait for the lock.
+	p := pinTo(lowWord(&s.state))
+	defer p.unpin()
 	for i := range s.owned.slots {
 		if sl := &s.owned.slots[i]; sl.id.Load() == r.id && sl.count.Load() > 0 {
 			if full := s.full(s.state.Load()); full {
