@@ -34,7 +34,12 @@ type ownedTokens struct {
 // at a time.
 const MaxOwners = 64
 
+// inUse reports whether a process may own tokens. The note comes first: it is
+// there before the token is gone, and goes when the count is there.
 func (o *ownedTokens) inUse() bool {
+	if o.noted.Load() != 0 {
+		return true
+	}
 	for i := range o.slots {
 		if o.slots[i].count.Load() != 0 {
 			return true

@@ -137,6 +137,7 @@ func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) 
 	defer leaveLine(w, l)
 	p := pinTo(w)
 	defer p.unpin()
+	defer s.passOn()
 	for {
 		if ok, err := take(); ok || err != nil {
 			return err
@@ -155,6 +156,17 @@ func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) 
 		if err := s.sleep(ctx, v); err != nil {
 			return err
 		}
+	}
+}
+
+// passOn wakes another waiter for one that leaves, with a token or with an
+// error, if there is something to do: a token that is left, where one wake may
+// have stood for several tokens (the kernel's, for a thread that died before
+// it woke for all that a dead owner had); or owners to be watched, which a
+// waiter that went to sleep before there were any does not do.
+func (s *Semaphore) passOn() {
+	if v := s.state.Load(); v&waiters != 0 && (tokens(v) > 0 || s.owned.inUse()) {
+		futexWake(lowWord(&s.state), 1, matchAny)
 	}
 }
 
