@@ -54,7 +54,7 @@ func (l *Liveness) Withdraw() error {
 	if owner(v) != r.id || !l.state.CompareAndSwap(v, 0) {
 		return errNotOwner
 	}
-	futexWake(lowWord(&l.state), maxInt32, matchAny)
+	futexWake(w, maxInt32, matchAny)
 	return nil
 }
 
