@@ -20,12 +20,12 @@ type event struct {
 	spurious bool
 
 	// Mistakes.
-	split      bool // Set is a store, then a wake, and nothing covers the gap
-	wakeOne    bool // Set wakes one of the sleepers
-	oneBit     bool // sleepers compare one bit of the turn
-	noTurn     bool // Reset leaves no trace
-	noCompare  bool // the kernel is not told what the waiter saw
-	lateFirst  bool // the turn is read after the look at set
+	split     bool // Set is a store, then a wake, and nothing covers the gap
+	wakeOne   bool // Set wakes one of the sleepers
+	oneBit    bool // sleepers compare one bit of the turn
+	noTurn    bool // Reset leaves no trace
+	noCompare bool // the kernel is not told what the waiter saw
+	lateFirst bool // the turn is read after the look at set
 }
 
 // Shared cells: the word's parts, then what only the model knows.
