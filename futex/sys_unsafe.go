@@ -31,7 +31,7 @@ func fixed(addr *atomic.Uint32) {
 
 var (
 	never    bool
-	wordSink *atomic.Uint32
+	wordSink *atomic.Uint32 //lint:ignore U1000 nobody need read it
 )
 
 // futexWait sleeps while addr holds old, until a wake whose mask meets this
