@@ -19,7 +19,10 @@ import (
 // about to be: the change of the tokens flips a bit in the state, which nothing
 // else changes, so that whoever finds the note can tell whether it was made.
 type ownedTokens struct {
-	mu    RobustMutex
+	mu      RobustMutex
+	watched atomic.Uint32 // not 0 once waiters must look for dead owners
+	_       uint32
+
 	noted atomic.Uint32 // 1 while the note below counts
 	slot  atomic.Uint32
 	count atomic.Uint32 // the slot's new count
@@ -34,18 +37,18 @@ type ownedTokens struct {
 // at a time.
 const MaxOwners = 64
 
-// inUse reports whether a process may own tokens. The note comes first: it is
-// there before the token is gone, and goes when the count is there.
-func (o *ownedTokens) inUse() bool {
-	if o.noted.Load() != 0 {
-		return true
+// watch tells the waiters to look for dead owners from now on: before a first
+// token is owned.
+//
+// SYNC watch: who doesn't watch sleeps on watched too, as long as it is 0; here
+// it is stored, then they are woken. Who finds 1 can't know whether the one who
+// stored it lived to wake them, and does so itself.
+func (s *Semaphore) watch() {
+	if w := &s.owned.watched; w.Load() != 2 {
+		w.CompareAndSwap(0, 1)
+		futexWake(w, maxInt32, matchAny)
+		w.Store(2)
 	}
-	for i := range o.slots {
-		if o.slots[i].count.Load() != 0 {
-			return true
-		}
-	}
-	return false
 }
 
 // AcquireOwned is [Semaphore.Acquire] of a token that belongs to this process:
@@ -59,6 +62,7 @@ func (s *Semaphore) AcquireOwned(ctx context.Context) error {
 	if r == nil {
 		return ErrNotAttached
 	}
+	s.watch()
 	take := func() (bool, error) { return s.takeOwned(ctx, r) }
 	if ok, err := take(); ok || err != nil {
 		return err

@@ -86,11 +86,33 @@ func TestOwnedTokenNotedButNotCounted(t *testing.T) {
 	s.owned.slots[0].id.Store(dead)
 	s.owned.count.Store(1)
 	s.owned.noted.Store(1)
+	s.owned.watched.Store(2)
 	s.owned.mu.state.Store(uint64(dead)<<32 | ownerDied)
 	ctx, cancel := context.WithTimeout(context.Background(), tooLong)
 	defer cancel()
 	if err := s.Acquire(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSleeperLearnsToWatchOwners(t *testing.T) {
+	s, r := sharedSemaphore(t)
+	acquired := make(chan error, 1)
+	go func() { acquired <- s.Acquire(context.Background()) }()
+	soon(t, "a waiter", func() bool { return lowPart(s.state.Load())&waiters != 0 })
+	time.Sleep(20 * time.Millisecond)
+	s.watch()
+	s.owned.slots[0].id.Store(r.id + 1) // who is dead
+	s.owned.slots[0].count.Store(1)
+	select {
+	case err := <-acquired:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(tooLong):
+		t.Error("a waiter that slept before any token was owned never looked for dead owners")
+		s.Release()
+		<-acquired
 	}
 }
 

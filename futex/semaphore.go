@@ -160,20 +160,21 @@ func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) 
 }
 
 // passOn wakes another waiter for one that leaves, with a token or with an
-// error, if there is something to do: a token that is left, where one wake may
-// have stood for several tokens (the kernel's, for a thread that died before
-// it woke for all that a dead owner had); or owners to be watched, which a
-// waiter that went to sleep before there were any does not do.
+// error, while tokens are left: one wake may have stood for several of them,
+// as the kernel's does for a thread that died before it woke for all that a
+// dead owner had.
 func (s *Semaphore) passOn() {
-	if v := s.state.Load(); v&waiters != 0 && (tokens(v) > 0 || s.owned.inUse()) {
+	if v := s.state.Load(); v&waiters != 0 && tokens(v) > 0 {
 		futexWake(lowWord(&s.state), 1, matchAny)
 	}
 }
 
-// sleep waits for a token, or until it is time to look for dead owners.
+// sleep waits for a token, or until it is time to look for dead owners; without
+// futex_waitv it always looks for them.
 func (s *Semaphore) sleep(ctx context.Context, v uint64) error {
-	if !s.owned.inUse() {
-		return sleepOn(ctx, &s.state, v)
+	if w := &s.owned.watched; w.Load() == 0 && haveWaitv() {
+		_, err := WaitAny(ctx, Word{w, 0}, Word{lowWord(&s.state), lowPart(v)})
+		return err
 	}
 	return s.sleepAndReclaim(ctx, v)
 }
