@@ -2,6 +2,7 @@ package futex_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -83,7 +84,7 @@ func TestAllocsAsleep(t *testing.T) {
 				case 1:
 					c.block()
 					turn.Store(2)
-					time.Sleep(300 * time.Microsecond)
+					time.Sleep(700 * time.Microsecond)
 					c.leave()
 				case -1:
 					return
@@ -99,7 +100,7 @@ func TestAllocsAsleep(t *testing.T) {
 			n := testing.AllocsPerRun(100, func() {
 				turn.Store(1)
 				for turn.Load() == 1 {
-					time.Sleep(5 * time.Microsecond)
+					runtime.Gosched()
 				}
 				c.wait(ctx)
 			})

@@ -40,11 +40,11 @@ type arena struct {
 	Sem    futex.Semaphore
 	Event  futex.Event
 
-	Go    atomic.Uint32 // told to the actors
-	In    atomic.Int32  // told by the actors
-	Dead  atomic.Int32  // times that ErrOwnerDead was returned
-	Done  atomic.Int64
-	Plain int64
+	Go             atomic.Uint32 // told to the actors
+	In             atomic.Int32  // told by the actors
+	Dead           atomic.Int32  // times that ErrOwnerDead was returned
+	Done           atomic.Int64
+	Plain, Guarded int64
 }
 
 // act is a child process that plays a role in an arena.

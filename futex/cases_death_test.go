@@ -115,9 +115,7 @@ var remap = proc.Register("remap", func(ctx context.Context, a remapping) error 
 			}
 			told.In.Add(1)
 		}
-		for range rand.IntN(50) {
-			told.Done.Add(1)
-		}
+		time.Sleep(time.Duration(rand.IntN(100)) * time.Microsecond)
 		told.Plain++
 	}
 	return nil

@@ -306,6 +306,67 @@ func TestCase083ManyLocks(t *testing.T) {
 	}
 }
 
+// worker uses one primitive after the other, and sleeps while it holds it, so
+// that the others do too.
+var worker = as("work and rest", func(ctx context.Context, a *arena) error {
+	rest := func() { time.Sleep(time.Duration(rand.IntN(100)) * time.Microsecond) }
+	for range a.Go.Load() {
+		a.Mutex.Lock()
+		a.Plain++
+		rest()
+		a.Mutex.Unlock()
+		if err := a.Robust.Lock(); err != nil {
+			return err
+		}
+		a.Guarded++
+		rest()
+		if err := a.Robust.Unlock(); err != nil {
+			return err
+		}
+		if err := a.Sem.Acquire(bg); err != nil {
+			return err
+		}
+		a.Done.Add(1)
+		rest()
+		if err := a.Sem.Release(); err != nil {
+			return err
+		}
+	}
+	return nil
+})
+
+// Several processes sleep for one thing at a time, and a wake for one is not
+// the last: those behind it are remembered. (The kernel sees one sleeper of a
+// process, so that takes several.)
+func TestSleepersOfManyProcesses(t *testing.T) {
+	s := newShared[arena](t)
+	a := s.Ptr()
+	if err := a.Sem.Release(); err != nil {
+		t.Fatal(err)
+	}
+	rounds := times(100, 200, 20000)
+	a.Go.Store(uint32(rounds))
+	actors := start(t, s, worker, worker, worker, worker, worker)
+	for _, p := range actors { // as long as it takes, but for one that sleeps on
+		last := int64(-1)
+		for p.Alive() {
+			ctx, cancel := context.WithTimeout(bg, hang)
+			p.Wait(ctx)
+			cancel()
+			if n := a.Done.Load(); n == last && p.Alive() {
+				t.Fatalf("nothing moves any more: %d, %d, %d of %d", a.Plain, a.Guarded, n, 5*rounds)
+			} else {
+				last = n
+			}
+		}
+	}
+	finish(t, actors...)
+	want := int64(5 * rounds)
+	if a.Plain != want || a.Guarded != want || a.Done.Load() != want {
+		t.Errorf("%d, %d, %d sections, want %d each", a.Plain, a.Guarded, a.Done.Load(), want)
+	}
+}
+
 // Two loops that never stop, and one who comes now and then.
 func TestCase091SpinnersAndASleeper(t *testing.T) {
 	for _, kind := range []string{"Mutex", "RobustMutex", "Semaphore"} {

@@ -207,15 +207,18 @@ func (s *Semaphore) reclaim(r *Region) int {
 	return free
 }
 
-// sleepAndReclaim sleeps as long as a recheck, then looks for tokens of the
-// dead.
+// reclaimEvery is how often a waiter looks for tokens of the dead. It is
+// shorter in tests.
+var reclaimEvery = 250 * time.Millisecond
+
+// sleepAndReclaim sleeps for that long at most, then looks.
 func (s *Semaphore) sleepAndReclaim(ctx context.Context, v uint64) error {
 	r := regionOf(addressOfState(&s.state))
 	if r == nil {
 		return sleepOn(ctx, &s.state, v)
 	}
 	var ts unix.Timespec
-	err := wait(ctx, lowWord(&s.state), lowPart(v), matchAny, monotonic(time.Now().Add(recheck), &ts))
+	err := wait(ctx, lowWord(&s.state), lowPart(v), matchAny, monotonic(time.Now().Add(reclaimEvery), &ts))
 	if err != os.ErrDeadlineExceeded {
 		return err
 	}

@@ -276,11 +276,15 @@ func TestCase052WaitAny(t *testing.T) {
 	if i, err := futex.WaitAny(ctx, list(127)...); i != -1 || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the end of the context: %d, %v", i, err)
 	}
-	for _, n := range []int{1, 2, 128} {
+	for _, n := range []int{1, 2, 127, 128} {
 		for _, k := range []int{0, n / 2, n - 1} {
+			ctx := bg
+			if n < 128 && k > 0 {
+				ctx = canceller(t) // one word more
+			}
 			got := make(chan int, 1)
 			go func() {
-				i, err := futex.WaitAny(bg, list(n)...)
+				i, err := futex.WaitAny(ctx, list(n)...)
 				if err != nil {
 					t.Error(err)
 				}

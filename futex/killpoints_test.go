@@ -1,0 +1,47 @@
+package futex_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/fuzz"
+)
+
+// tight says how killing is judged here: the survivors have 400 ms, and no
+// timer that helps a robust lock is shorter than 20 s (see killops_test.go).
+func tight() *fuzz.Options {
+	o := &fuzz.Options{Patience: 400 * time.Millisecond, MaxFailures: 3}
+	if os.Getenv("RAWIPC_KILLPOINTS") == "" {
+		o.Points = "3" // of each cast; CI runs a tenth, and "all" runs all
+	}
+	return o
+}
+
+func killEach(t *testing.T, scenarios ...*fuzz.Scenario) {
+	t.Helper()
+	for _, sc := range scenarios {
+		fuzz.KillEach(t, sc, tight())
+	}
+}
+
+func TestKillPointsLock(t *testing.T) {
+	killEach(t, killLockFree, killLockWoken, killLockDead, killLockDying, killUnlock, killTryLock)
+}
+func TestKillPointsRegion(t *testing.T) { killEach(t, killAttach, killDetach) }
+func TestKillPointsSem(t *testing.T) {
+	killEach(t, killAcquireFree, killAcquireWoken, killRelease)
+}
+func TestKillPointsOwned(t *testing.T) {
+	killEach(t, killAcquireOwned, killAcquireOwnedWoken, killReleaseOwned)
+}
+func TestKillPointsEvent(t *testing.T) { killEach(t, killSet, killWait, killPublish) }
+func TestKillPointsCatch(t *testing.T) {
+	for _, sc := range []*fuzz.Scenario{killUnnamed, killTwoSteps} {
+		opts := tight()
+		opts.Points, opts.ReportOnly, opts.MaxFailures = "all", true, 5
+		if rep := fuzz.KillEach(t, sc, opts); rep.Stuck == 0 || rep.Corrupt != 0 {
+			t.Errorf("%s: %d stuck, %d corrupt; want some, 0", sc.Name(), rep.Stuck, rep.Corrupt)
+		}
+	}
+}
