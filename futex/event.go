@@ -93,14 +93,15 @@ func (e *Event) waitSlow(ctx context.Context) error {
 	defer done(beginWait(addressOfState(&e.state)))
 	first := e.state.Load()
 	w := lowWord(&e.state)
-	l, err := enterLine(ctx, w)
+	key := lineKey{w, first / eventTurn}
+	l, err := enterLine(ctx, key)
 	if err != nil && !e.passed(first) {
 		return err
 	}
 	if err != nil {
 		return nil
 	}
-	defer leaveLine(w, l)
+	defer leaveLine(key, l)
 	p := pinTo(w)
 	defer p.unpin()
 	for {

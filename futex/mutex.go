@@ -87,11 +87,12 @@ func (m *Mutex) lockSlow(ctx context.Context) error {
 		}
 		pause(1)
 	}
-	l, err := enterLine(ctx, &m.state)
+	key := lineKey{addr: &m.state}
+	l, err := enterLine(ctx, key)
 	if err != nil {
 		return err
 	}
-	defer leaveLine(&m.state, l)
+	defer leaveLine(key, l)
 	// Whoever leaves with an error has failed to take the lock once more since
 	// its last wake, and has left the word contended: the wake is not lost.
 	for m.state.Swap(contended) != unlocked {

@@ -1,0 +1,250 @@
+package futex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"structs"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrBroken is what the parties of a [Barrier] get when one of them gave up,
+// or somebody called Break or Reset while they waited.
+var ErrBroken = errors.New("futex: the barrier is broken")
+
+// A Barrier lets a number of parties wait for each other: when the last has
+// come, all go on. It can be used again at once.
+//
+// It does not know who its parties are: one that died before it came is waited
+// for, until somebody's context ends, and that breaks the barrier for all. One
+// that died after it came has come. Init says how many there are. A Barrier is
+// 16 bytes, aligned to 8, and works in any shared memory; memory that is not
+// declared with [Attach] must stay mapped until the calls on it have returned.
+//
+// In the terminology of the Go memory model, each call of Wait synchronizes
+// before the return of all calls of the same round.
+type Barrier struct {
+	_ structs.HostLayout
+	_ noCopy
+	// state: the low half as in sleepword.go; phase flips with each end of a
+	// round. Above it 12 bits parties that have come, broken, ended-broken (how
+	// the last round ended), 18 bits round.
+	state   atomic.Uint64
+	parties atomic.Uint32
+	_       uint32
+}
+
+// MaxParties is the largest number of parties of a [Barrier].
+const MaxParties = 1<<12 - 1
+
+const (
+	oneParty     = 1 << 32
+	partyMask    = MaxParties << 32
+	barBroken    = 1 << 44 // nobody can wait before Reset
+	barLastBroke = 1 << 45 // the last round was ended by Reset
+	oneRound     = 1 << 46
+)
+
+// Init sets the number of parties, 1 to [MaxParties]; else it fails with EINVAL.
+// Nobody may use b yet.
+func (b *Barrier) Init(parties int) error {
+	if parties < 1 || parties > MaxParties {
+		return fmt.Errorf("futex: Barrier.Init(%d): want 1 to %d: %w", parties, MaxParties, unix.EINVAL)
+	}
+	b.parties.Store(uint32(parties))
+	b.state.Store(0)
+	return nil
+}
+
+// Wait waits until all parties have called it. Exactly one of them is told
+// that it is the leader, for what is to be done once.
+//
+// If ctx ends first, the barrier is broken: this call returns ctx.Err(), the
+// others that wait and all that come get [ErrBroken], until Reset. It fails
+// with EINVAL if Init was not called.
+func (b *Barrier) Wait(ctx context.Context) (leader bool, err error) {
+	return b.WaitFunc(ctx, nil)
+}
+
+// WaitFunc is [Barrier.Wait] with something to do when all have come: the last
+// one runs its action before any goes on. If the action fails (or panics) the
+// barrier is broken; that party returns the action's error, the others
+// [ErrBroken]. If that party dies in its action, the others wait on, until
+// their contexts end.
+func (b *Barrier) WaitFunc(ctx context.Context, action func() error) (leader bool, err error) {
+	n := uint64(b.parties.Load())
+	if n == 0 || n > MaxParties {
+		return false, fmt.Errorf("futex: Barrier of %d parties: call Init first: %w", n, unix.EINVAL)
+	}
+	raceRelease()
+	for {
+		v := b.state.Load()
+		switch came := v&partyMask>>32 + 1; {
+		case v&barBroken != 0:
+			return false, ErrBroken
+		case came > n: // the last one is still in its action, and this is one more
+			return false, fmt.Errorf("futex: more than the %d parties of a Barrier: %w", n, unix.EINVAL)
+		case came < n || action != nil:
+			if !b.state.CompareAndSwap(v, v+oneParty) {
+				continue
+			}
+			if came == n {
+				return b.act(v+oneParty, action)
+			}
+			return false, b.wait(ctx, v)
+		}
+		if b.end(v, nextRound(v, false)) {
+			raceAcquire()
+			return true, nil
+		}
+	}
+}
+
+// nextRound is v with nobody there yet.
+func nextRound(v uint64, broke bool) uint64 {
+	v = (v + oneRound) ^ phase
+	v &^= partyMask | barBroken | barLastBroke
+	if broke {
+		v |= barLastBroke
+	}
+	return v
+}
+
+func round(v uint64) uint64 { return v / oneRound }
+
+// end goes from v to the state to, in which those who sleep have to leave.
+func (b *Barrier) end(v, to uint64) bool {
+	if v&waiters == 0 {
+		return b.state.CompareAndSwap(v, to)
+	}
+	// Between the change and the wake a death wakes one sleeper, who wakes the
+	// others (see wait).
+	defer done(beginWake(addressOfState(&b.state)))
+	p := pinTo(lowWord(&b.state))
+	defer p.unpin()
+	if !b.state.CompareAndSwap(v, to) {
+		return false
+	}
+	wakeAllSleepers(&b.state)
+	return true
+}
+
+// act runs the last party's action; its error, or its panic, breaks the barrier.
+func (b *Barrier) act(v uint64, action func() error) (leader bool, err error) {
+	ended := false
+	defer func() {
+		if !ended {
+			b.Break()
+		}
+	}()
+	if err := action(); err != nil {
+		return false, err
+	}
+	mine := round(v)
+	for {
+		v := b.state.Load()
+		if round(v) != mine || v&barBroken != 0 {
+			ended = true
+			return false, ErrBroken // while the action ran
+		}
+		if b.end(v, nextRound(v, false)) {
+			ended = true
+			raceAcquire()
+			return true, nil
+		}
+	}
+}
+
+// wait sleeps until the round that v belongs to is over.
+func (b *Barrier) wait(ctx context.Context, v uint64) error {
+	mine := round(v)
+	defer done(beginWait(addressOfState(&b.state)))
+	w := lowWord(&b.state)
+	key := lineKey{w, mine}
+	l, err := enterLine(ctx, key)
+	if err != nil {
+		return b.leave(mine, err)
+	}
+	defer leaveLine(key, l)
+	p := pinTo(w)
+	defer p.unpin()
+	for {
+		v := b.state.Load()
+		if over, err := outcome(v, mine); over {
+			// Waiters is still there if whoever ended the round died before the
+			// wake: then that is ours to do.
+			if v&waiters != 0 {
+				wakeAllSleepers(&b.state)
+			}
+			raceAcquire()
+			return err
+		}
+		if v&waiters == 0 {
+			if !b.state.CompareAndSwap(v, v|waiters) {
+				continue
+			}
+			v |= waiters
+		}
+		if err := sleepOn(ctx, &b.state, v); err != nil {
+			return b.leave(mine, err)
+		}
+	}
+}
+
+// outcome tells whether a round is over in state v, and how it ended.
+func outcome(v, mine uint64) (over bool, err error) {
+	switch {
+	case round(v) == mine:
+		if v&barBroken != 0 {
+			return true, ErrBroken
+		}
+		return false, nil
+	case round(v-oneRound) == mine && v&barLastBroke == 0:
+		return true, nil
+	}
+	return true, ErrBroken
+}
+
+// leave breaks the barrier because one party gives up, unless the round is over.
+func (b *Barrier) leave(mine uint64, cause error) error {
+	for {
+		v := b.state.Load()
+		if over, err := outcome(v, mine); over {
+			raceAcquire()
+			return err
+		}
+		if b.end(v, (v|barBroken)^phase) {
+			return cause
+		}
+	}
+}
+
+// Break breaks the barrier: all that wait and all that come get [ErrBroken],
+// until Reset. It never blocks.
+func (b *Barrier) Break() {
+	for {
+		v := b.state.Load()
+		if v&barBroken != 0 || b.end(v, (v|barBroken)^phase) {
+			return
+		}
+	}
+}
+
+// Reset makes the barrier as new. Parties that wait get [ErrBroken]. It never
+// blocks.
+func (b *Barrier) Reset() {
+	for {
+		v := b.state.Load()
+		if b.end(v, nextRound(v, true)) {
+			return
+		}
+	}
+}
+
+// Waiting returns how many parties wait at this moment.
+func (b *Barrier) Waiting() int { return int(b.state.Load() & partyMask >> 32) }
+
+// IsBroken reports whether the barrier is broken.
+func (b *Barrier) IsBroken() bool { return b.state.Load()&barBroken != 0 }
