@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"structs"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -80,12 +81,19 @@ func (m *RWMutex) slot() (*readerSlot, error) {
 	return m.takeSlot()
 }
 
+// takingSlot is held by the one goroutine of this process that takes a slot. A
+// second one, that found the slot its own already, would count a reader in it
+// before the first has dropped what a dead process left there, and lose it.
+var takingSlot sync.Mutex
+
 func (m *RWMutex) takeSlot() (*readerSlot, error) {
 	addr := addressOfState(&m.gate)
 	r := regionOf(addr)
 	if r == nil {
 		return nil, ErrNotAttached
 	}
+	takingSlot.Lock()
+	defer takingSlot.Unlock()
 	for i := range m.slots {
 		if m.slots[i].id.Load() == r.id {
 			return m.keepSlot(r, i), nil
