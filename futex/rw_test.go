@@ -1,12 +1,17 @@
 package futex_test
 
 import (
+	"context"
 	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/rawipc/rawipc/futex"
+	"github.com/rawipc/rawipc/proc"
+	"github.com/rawipc/rawipc/shm"
+
+	"golang.org/x/sys/unix"
 )
 
 // nobody is an identity that no process has locked a byte for.
@@ -45,4 +50,93 @@ func TestRWMutexSlotTakenOnce(t *testing.T) {
 		}
 	}
 	all.Wait()
+}
+
+// rwPair is a lock with two counters that are equal while no writer is inside.
+type rwPair struct {
+	Mu   futex.RWMutex
+	A, B int64
+	In   atomic.Int32 // children that are where the test wants them
+}
+
+type rwChild = *proc.Func[*shm.Shared[rwPair]]
+
+// startRW starts a child and waits until it counts itself in.
+func startRW(t testing.TB, f rwChild, s *shm.Shared[rwPair]) *proc.Process {
+	t.Helper()
+	before := s.Ptr().In.Load()
+	p, err := f.Start(within(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the child is in", func() bool { return s.Ptr().In.Load() > before || !p.Alive() })
+	return p
+}
+
+// end kills a child.
+func end(t testing.TB, p *proc.Process) {
+	t.Helper()
+	if err := p.Kill(); err != nil {
+		t.Error(err)
+	}
+	if st, _ := p.Wait(bg); st.Signal() != unix.SIGKILL {
+		t.Errorf("%v, want it killed", st)
+	}
+}
+
+var rwReadAndStay = proc.Register("rwReadAndStay", func(ctx context.Context, s *shm.Shared[rwPair]) error {
+	if err := s.Ptr().Mu.RLockContext(ctx); err != nil {
+		return err
+	}
+	s.Ptr().In.Add(1)
+	<-ctx.Done()
+	return s.Ptr().Mu.RUnlock()
+})
+
+var rwWriteAndStay = proc.Register("rwWriteAndStay", func(ctx context.Context, s *shm.Shared[rwPair]) error {
+	if err := s.Ptr().Mu.LockContext(ctx); err != nil && err != futex.ErrOwnerDead {
+		return err
+	}
+	s.Ptr().A++
+	s.Ptr().In.Add(1)
+	<-ctx.Done()
+	return s.Ptr().Mu.Unlock()
+})
+
+var rwWriteInVain = proc.Register("rwWriteInVain", func(ctx context.Context, s *shm.Shared[rwPair]) error {
+	s.Ptr().In.Add(1)
+	return s.Ptr().Mu.LockContext(ctx)
+})
+
+// A writer that dies while it waits for readers has changed nothing, and who
+// comes after it is told nothing.
+func TestRWMutexDeadWaitingWriter(t *testing.T) {
+	s := newShared[rwPair](t)
+	m := &s.Ptr().Mu
+	for range 3 {
+		if err := m.RLock(); err != nil {
+			t.Fatal(err)
+		}
+		p := startRW(t, rwWriteInVain, s)
+		until(t, "gate closed", func() bool {
+			ok, err := m.TryRLock()
+			if ok {
+				err = m.RUnlock()
+			}
+			if err != nil {
+				t.Error(err)
+			}
+			return !ok
+		})
+		end(t, p)
+		if err := m.RLockContext(within(t)); err != nil {
+			t.Errorf("a reader after the waiting writer's death: %v", err)
+		}
+		m.RUnlock()
+		m.RUnlock()
+		if err := m.LockContext(within(t)); err != nil {
+			t.Errorf("a writer after the waiting writer's death: %v", err)
+		}
+		m.Unlock()
+	}
 }

@@ -2,7 +2,6 @@ package futex
 
 import (
 	"context"
-	"errors"
 	"os"
 	"sync/atomic"
 	"time"
@@ -55,30 +54,66 @@ func (m *RWMutex) waitGate(ctx context.Context) error {
 	}
 }
 
-// sleepSome is sleepOn for as long as a recheck.
+// lookAround is how often those that wait for other processes look whether one
+// of these has died. It is shorter in tests.
+var lookAround = 250 * time.Millisecond
+
+// sleepSome is sleepOn for no longer than that.
 func sleepSome(ctx context.Context, state *atomic.Uint64, v uint64) (timedOut bool, err error) {
 	var ts unix.Timespec
-	err = wait(ctx, lowWord(state), lowPart(v), matchAny, monotonic(time.Now().Add(recheck), &ts))
+	err = wait(ctx, lowWord(state), lowPart(v), matchAny, monotonic(time.Now().Add(lookAround), &ts))
 	if err == os.ErrDeadlineExceeded {
 		return true, nil
 	}
 	return false, err
 }
 
-// recoverWriter opens a gate that a dead writer has left closed, and notes the
-// death. It says whether it did.
+// recoverWriter takes the writers' lock from a dead owner, if there is one, puts
+// the gate in order and gives the lock back. It says whether it did. It never
+// takes a lock that is free: a reader's own death with it would look like that
+// of a writer.
 func (m *RWMutex) recoverWriter() (bool, error) {
-	ok, err := m.writer.TryLock()
-	switch {
-	case ok && err == nil:
-		// Nobody has the writer's lock: who closed the gate is about to open it.
-		return false, m.writer.Unlock()
-	case !ok:
+	r := regionOf(addressOfState(&m.gate))
+	ok, err := m.writer.takeFromDead(r)
+	if !ok {
 		return false, err
 	}
-	m.trouble.Store(inconsistent)
+	if err := m.recovered(err); err != nil {
+		return false, err
+	}
+	return true, m.writer.Unlock()
+}
+
+// recovered deals with what a dead owner of the writers' lock has left, for one
+// who got the lock with err. Of what this does, each step can be the last: the
+// next one finds the lock with a dead owner again.
+//
+// SYNC rw-inside: a writer notes that it is inside before it is, and the note
+// goes with the opening of the gate. An owner that died without it has changed
+// nothing: it waited for readers, or had opened the gate again.
+func (m *RWMutex) recovered(err error) error {
+	if err != ErrOwnerDead {
+		return err
+	}
+	if m.gate.Load()&inside != 0 {
+		m.trouble.Store(inconsistent)
+	}
 	m.open()
-	return true, errors.Join(m.writer.MarkConsistent(), m.writer.Unlock())
+	return m.writer.MarkConsistent()
+}
+
+// takeFromDead is TryLock for a lock whose owner is dead, and only for such.
+func (m *RobustMutex) takeFromDead(r *Region) (bool, error) {
+	v := m.state.Load()
+	if free(v) || !r.fullyDead(owner(v)) {
+		return false, nil
+	}
+	me, err := r.me(addressOfState(&m.state))
+	if err != nil || !m.state.CompareAndSwap(v, me|v&waiters) {
+		return false, err
+	}
+	err = m.acquired(r, true)
+	return err == ErrOwnerDead, err
 }
 
 // close keeps new readers out; open lets them in and wakes those that wait.
@@ -99,7 +134,7 @@ func (m *RWMutex) open() {
 			m.openSlow()
 			return
 		}
-		if v&phase == 0 || m.gate.CompareAndSwap(v, v&^phase) {
+		if v&(phase|inside) == 0 || m.gate.CompareAndSwap(v, v&^(phase|inside)) {
 			return
 		}
 	}
@@ -111,7 +146,7 @@ func (m *RWMutex) openSlow() {
 	defer p.unpin()
 	for {
 		v := m.gate.Load()
-		if m.gate.CompareAndSwap(v, v&^phase) {
+		if m.gate.CompareAndSwap(v, v&^(phase|inside)) {
 			wakeAllSleepers(&m.gate)
 			return
 		}

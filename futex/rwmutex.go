@@ -36,7 +36,8 @@ type RWMutex struct {
 	_      noCopy
 	writer RobustMutex // held by the writer, and by whoever recovers from one
 	// gate keeps readers out while a writer is in or waits for readers to
-	// leave. The low half as in sleepword.go, with phase meaning "closed".
+	// leave. The low half as in sleepword.go, with phase meaning "closed"; above
+	// it one bit, inside.
 	gate    atomic.Uint64
 	trouble atomic.Uint32 // inconsistent since a writer's death; written by writers
 	_       uint32
@@ -57,6 +58,7 @@ type readerSlot struct {
 }
 
 const (
+	inside     = 1 << 32 // in the gate: no readers are left, the writer is in
 	maxReaders = 1<<24 - 1
 	nextReader = 1 << 56 // a process follows another one in its slot
 )

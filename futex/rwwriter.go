@@ -2,7 +2,6 @@ package futex
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +25,8 @@ func (m *RWMutex) LockContext(ctx context.Context) error {
 	for i := range m.slots {
 		if err := m.drain(ctx, r, &m.slots[i]); err != nil {
 			m.open()
-			return errors.Join(err, m.writer.Unlock())
+			m.writer.Unlock()
+			return err
 		}
 	}
 	return m.entered()
@@ -60,15 +60,11 @@ func (m *RWMutex) lockWriter(lock func() error) (*Region, error) {
 	if r == nil {
 		return nil, ErrNotAttached
 	}
-	err := lock()
-	if errors.Is(err, ErrOwnerDead) {
-		m.trouble.Store(inconsistent)
-		err = m.writer.MarkConsistent()
-	}
-	return r, err
+	return r, m.recovered(lock())
 }
 
 func (m *RWMutex) entered() error {
+	m.gate.Or(inside)
 	raceAcquire()
 	if m.trouble.Load() != consistent {
 		return ErrOwnerDead
