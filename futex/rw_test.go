@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rawipc/rawipc/futex"
 	"github.com/rawipc/rawipc/proc"
@@ -57,6 +58,7 @@ type rwPair struct {
 	Mu   futex.RWMutex
 	A, B int64
 	In   atomic.Int32 // children that are where the test wants them
+	Over atomic.Int32 // they are to end
 }
 
 type rwChild = *proc.Func[*shm.Shared[rwPair]]
@@ -139,4 +141,49 @@ func TestRWMutexDeadWaitingWriter(t *testing.T) {
 		}
 		m.Unlock()
 	}
+}
+
+var rwWriteOn = proc.Register("rwWriteOn", func(ctx context.Context, s *shm.Shared[rwPair]) error {
+	g := s.Ptr()
+	g.In.Add(1)
+	for g.Over.Load() == 0 {
+		if err := g.Mu.Lock(); err != nil {
+			return err
+		}
+		g.A++
+		for end := time.Now().Add(300 * time.Microsecond); time.Now().Before(end); {
+		} // long enough for a waiting reader to sleep
+		g.B++
+		if err := g.Mu.Unlock(); err != nil {
+			return err
+		}
+	}
+	return nil
+})
+
+// Writers who follow each other at once don't starve a reader.
+func TestRWMutexWritersStarveNoReader(t *testing.T) {
+	s := newShared[rwPair](t)
+	g := s.Ptr()
+	for range 2 {
+		p := startRW(t, rwWriteOn, s)
+		defer p.Wait(bg)
+	}
+	defer g.Over.Store(1)
+	longest := time.Duration(0)
+	for range 50 {
+		time.Sleep(time.Millisecond)
+		start := time.Now()
+		if err := g.Mu.RLockContext(within(t)); err != nil {
+			t.Fatal(err)
+		}
+		if g.A != g.B {
+			t.Errorf("half a section: %d and %d", g.A, g.B)
+		}
+		if err := g.Mu.RUnlock(); err != nil {
+			t.Error(err)
+		}
+		longest = max(longest, time.Since(start))
+	}
+	t.Logf("a reader waited %v at most", longest)
 }

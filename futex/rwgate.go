@@ -27,7 +27,8 @@ func (m *RWMutex) waitGate(ctx context.Context) error {
 	defer leaveLine(key, l)
 	p := pinTo(w)
 	defer p.unpin()
-	for {
+	dying := 20 * time.Microsecond
+	for look := false; ; {
 		v := m.gate.Load()
 		if v&phase == 0 {
 			// Waiters is still there if the writer died before it woke us all.
@@ -36,20 +37,28 @@ func (m *RWMutex) waitGate(ctx context.Context) error {
 			}
 			return nil
 		}
+		// The kernel has marked a dead writer, or nobody knows.
+		if marked := m.writer.state.Load()&ownerDied != 0; marked || look {
+			recovered, err := m.recoverWriter()
+			if !recovered && marked && err == nil {
+				err = sleepFor(ctx, dying) // it is not gone to its last thread
+				dying = min(2*dying, time.Millisecond)
+			}
+			if err != nil {
+				return err
+			}
+			if look = false; recovered || marked {
+				continue
+			}
+		}
 		if v&waiters == 0 {
 			if !m.gate.CompareAndSwap(v, v|waiters) {
 				continue
 			}
 			v |= waiters
 		}
-		timedOut, err := sleepSome(ctx, &m.gate, v)
-		if err != nil {
+		if look, err = sleepSome(ctx, &m.gate, v); err != nil {
 			return err
-		}
-		if timedOut {
-			if _, err := m.recoverWriter(); err != nil {
-				return err
-			}
 		}
 	}
 }
@@ -146,9 +155,42 @@ func (m *RWMutex) openSlow() {
 	defer p.unpin()
 	for {
 		v := m.gate.Load()
+		if v&waiters != 0 {
+			m.owed.Store(turnOwed)
+		}
 		if m.gate.CompareAndSwap(v, v&^(phase|inside)) {
 			wakeAllSleepers(&m.gate)
 			return
 		}
+	}
+}
+
+// Readers that slept at the gate are owed a turn when it opens: by the time they
+// are awake, a writer who goes on and on would have closed it again. So the next
+// writer waits, with the writers' lock and before it closes, until one of them
+// is in; for a moment only, as they may be dead. Nothing but fairness hangs on it.
+const (
+	turnOwed    = 1
+	turnAwaited = 2 // a writer sleeps on owed
+	courtesy    = 5 * time.Millisecond
+)
+
+func (m *RWMutex) letReadersIn() {
+	if m.owed.Load() == 0 {
+		return
+	}
+	if m.owed.CompareAndSwap(turnOwed, turnAwaited) || m.owed.Load() == turnAwaited {
+		defer done(beginWait(addressOfState(&m.gate)))
+		var ts unix.Timespec
+		wait(context.Background(), &m.owed, turnAwaited, matchAny, monotonic(time.Now().Add(courtesy), &ts))
+	}
+	m.owed.Store(0)
+}
+
+// turnTaken notes that a reader which waited at the gate has come in, or was
+// too late.
+func (m *RWMutex) turnTaken() {
+	if m.owed.Load() != 0 && m.owed.Swap(0) == turnAwaited {
+		futexWake(&m.owed, 1, matchAny)
 	}
 }

@@ -40,7 +40,7 @@ type RWMutex struct {
 	// it one bit, inside.
 	gate    atomic.Uint64
 	trouble atomic.Uint32 // inconsistent since a writer's death; written by writers
-	_       uint32
+	owed    atomic.Uint32 // see letReadersIn
 	slots   [MaxReaders]readerSlot
 }
 
@@ -152,14 +152,14 @@ func (m *RWMutex) RLockContext(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for {
-		if in, err := m.enter(s); in || err != nil {
-			return err
-		}
-		if err := m.waitGate(ctx); err != nil {
-			return err
+	in, err := m.enter(s)
+	for !in && err == nil {
+		if err = m.waitGate(ctx); err == nil {
+			in, err = m.enter(s)
+			m.turnTaken()
 		}
 	}
+	return err
 }
 
 // TryRLock locks m for reading if that is possible at once: (true, nil), or

@@ -21,6 +21,7 @@ func (m *RWMutex) LockContext(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.letReadersIn()
 	m.close()
 	for i := range m.slots {
 		if err := m.drain(ctx, r, &m.slots[i]); err != nil {
