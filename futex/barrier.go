@@ -28,23 +28,37 @@ var ErrBroken = errors.New("futex: the barrier is broken")
 type Barrier struct {
 	_ structs.HostLayout
 	_ noCopy
-	// state: the low half as in sleepword.go; phase flips with each end of a
-	// round. Above it 12 bits parties that have come, broken, ended-broken (how
-	// the last round ended), 18 bits round.
+	// state: the low half as in sleepword.go; phase flips when a round ends or
+	// is broken. Above it 12 bits parties that have come, broken, 4 bits past,
+	// 15 bits round.
 	state   atomic.Uint64
 	parties atomic.Uint32
-	_       uint32
+	// ends has a count for each time that phase flips, and a few more. Phase and
+	// round come back to what they were, for one who was kept from looking;
+	// ends does not, within 2^32.
+	//
+	// SYNC barrier-end: ends is counted after the load and before the change of
+	// the state. A waiter reads ends, then the state, and sleeps on both. If
+	// the state it sleeps on is not the one it has read but one that looks the
+	// same, then two ends came after its reading; the second has loaded what
+	// the first left, so that its count comes after it, too.
+	ends atomic.Uint32
 }
 
 // MaxParties is the largest number of parties of a [Barrier].
 const MaxParties = 1<<12 - 1
 
 const (
-	oneParty     = 1 << 32
-	partyMask    = MaxParties << 32
-	barBroken    = 1 << 44 // nobody can wait before Reset
-	barLastBroke = 1 << 45 // the last round was ended by Reset
-	oneRound     = 1 << 46
+	oneParty  = 1 << 32
+	partyMask = MaxParties << 32
+	barBroken = 1 << 44 // nobody can wait before Reset
+	// past: how the last rounds ended, the latest lowest; 1: by Reset. A party
+	// may be on its way out of a round while Reset ends the next ones.
+	pastShift  = 45
+	pastBits   = 4
+	pastMask   = (1<<pastBits - 1) << pastShift
+	roundShift = pastShift + pastBits
+	roundMask  = 1<<(64-roundShift) - 1
 )
 
 // Init sets the number of parties, 1 to [MaxParties]; else it fails with EINVAL.
@@ -79,8 +93,12 @@ func (b *Barrier) WaitFunc(ctx context.Context, action func() error) (leader boo
 		return false, fmt.Errorf("futex: Barrier of %d parties: call Init first: %w", n, unix.EINVAL)
 	}
 	raceRelease()
+	// Who has come may be let go, and the memory with it, at any moment.
+	defer done(beginWait(addressOfState(&b.state)))
 	for {
+		t := ticket{ends: b.ends.Load()}
 		v := b.state.Load()
+		t.round = round(v)
 		switch came := v&partyMask>>32 + 1; {
 		case v&barBroken != 0:
 			return false, ErrBroken
@@ -91,9 +109,9 @@ func (b *Barrier) WaitFunc(ctx context.Context, action func() error) (leader boo
 				continue
 			}
 			if came == n {
-				return b.act(v+oneParty, action)
+				return b.act(t, action)
 			}
-			return false, b.wait(ctx, v)
+			return false, b.wait(ctx, t)
 		}
 		if b.end(v, nextRound(v, false)) {
 			raceAcquire()
@@ -102,20 +120,29 @@ func (b *Barrier) WaitFunc(ctx context.Context, action func() error) (leader boo
 	}
 }
 
-// nextRound is v with nobody there yet.
-func nextRound(v uint64, broke bool) uint64 {
-	v = (v + oneRound) ^ phase
-	v &^= partyMask | barBroken | barLastBroke
-	if broke {
-		v |= barLastBroke
-	}
-	return v
+// A ticket is what a party has from when it came.
+type ticket struct {
+	round uint64
+	ends  uint32
 }
 
-func round(v uint64) uint64 { return v / oneRound }
+// nextRound is v with nobody there yet.
+func nextRound(v uint64, broke bool) uint64 {
+	next := v&waiters | ^v&phase | (v&pastMask)<<1&pastMask | (round(v)+1)<<roundShift
+	if broke {
+		next |= 1 << pastShift
+	}
+	return next
+}
+
+// broken is v broken.
+func broken(v uint64) uint64 { return (v | barBroken) ^ phase }
+
+func round(v uint64) uint64 { return v >> roundShift }
 
 // end goes from v to the state to, in which those who sleep have to leave.
 func (b *Barrier) end(v, to uint64) bool {
+	b.ends.Add(1)
 	if v&waiters == 0 {
 		return b.state.CompareAndSwap(v, to)
 	}
@@ -132,47 +159,46 @@ func (b *Barrier) end(v, to uint64) bool {
 }
 
 // act runs the last party's action; its error, or its panic, breaks the barrier.
-func (b *Barrier) act(v uint64, action func() error) (leader bool, err error) {
-	ended := false
+func (b *Barrier) act(t ticket, action func() error) (leader bool, err error) {
+	returned := false
 	defer func() {
-		if !ended {
-			b.Break()
+		if !returned {
+			b.leave(t, nil)
 		}
 	}()
-	if err := action(); err != nil {
+	err = action()
+	returned = true
+	if err != nil {
+		b.leave(t, nil)
 		return false, err
 	}
-	mine := round(v)
 	for {
 		v := b.state.Load()
-		if round(v) != mine || v&barBroken != 0 {
-			ended = true
+		if over, _ := b.outcome(v, t); over {
 			return false, ErrBroken // while the action ran
 		}
 		if b.end(v, nextRound(v, false)) {
-			ended = true
 			raceAcquire()
 			return true, nil
 		}
 	}
 }
 
-// wait sleeps until the round that v belongs to is over.
-func (b *Barrier) wait(ctx context.Context, v uint64) error {
-	mine := round(v)
-	defer done(beginWait(addressOfState(&b.state)))
+// wait sleeps until the round of t is over.
+func (b *Barrier) wait(ctx context.Context, t ticket) error {
 	w := lowWord(&b.state)
-	key := lineKey{w, mine}
+	key := lineKey{w, t.round}
 	l, err := enterLine(ctx, key)
 	if err != nil {
-		return b.leave(mine, err)
+		return b.leave(t, err)
 	}
 	defer leaveLine(key, l)
 	p := pinTo(w)
 	defer p.unpin()
 	for {
+		ends := b.ends.Load()
 		v := b.state.Load()
-		if over, err := outcome(v, mine); over {
+		if over, err := b.outcome(v, t); over {
 			// Waiters is still there if whoever ended the round died before the
 			// wake: then that is ours to do.
 			if v&waiters != 0 {
@@ -187,35 +213,36 @@ func (b *Barrier) wait(ctx context.Context, v uint64) error {
 			}
 			v |= waiters
 		}
-		if err := sleepOn(ctx, &b.state, v); err != nil {
-			return b.leave(mine, err)
+		if err := sleepOnBoth(ctx, &b.state, v, &b.ends, ends); err != nil {
+			return b.leave(t, err)
 		}
 	}
 }
 
-// outcome tells whether a round is over in state v, and how it ended.
-func outcome(v, mine uint64) (over bool, err error) {
+// outcome tells whether the round of t is over in state v, which was loaded
+// after t was made, and how it ended.
+func (b *Barrier) outcome(v uint64, t ticket) (over bool, err error) {
+	ago := (round(v) - t.round) & roundMask
 	switch {
-	case round(v) == mine:
-		if v&barBroken != 0 {
-			return true, ErrBroken
-		}
+	case b.ends.Load()-t.ends > roundMask/2: // all around
+		return true, ErrBroken
+	case ago == 0 && v&barBroken == 0:
 		return false, nil
-	case round(v-oneRound) == mine && v&barLastBroke == 0:
-		return true, nil
+	case ago == 0 || ago > pastBits || v>>(pastShift+ago-1)&1 != 0:
+		return true, ErrBroken
 	}
-	return true, ErrBroken
+	return true, nil
 }
 
-// leave breaks the barrier because one party gives up, unless the round is over.
-func (b *Barrier) leave(mine uint64, cause error) error {
+// leave breaks the barrier because one party gives up, unless its round is over.
+func (b *Barrier) leave(t ticket, cause error) error {
 	for {
 		v := b.state.Load()
-		if over, err := outcome(v, mine); over {
+		if over, err := b.outcome(v, t); over {
 			raceAcquire()
 			return err
 		}
-		if b.end(v, (v|barBroken)^phase) {
+		if b.end(v, broken(v)) {
 			return cause
 		}
 	}
@@ -226,18 +253,18 @@ func (b *Barrier) leave(mine uint64, cause error) error {
 func (b *Barrier) Break() {
 	for {
 		v := b.state.Load()
-		if v&barBroken != 0 || b.end(v, (v|barBroken)^phase) {
+		if v&barBroken != 0 || b.end(v, broken(v)) {
 			return
 		}
 	}
 }
 
-// Reset makes the barrier as new. Parties that wait get [ErrBroken]. It never
-// blocks.
+// Reset makes the barrier as new. Parties that wait get [ErrBroken]; those of a
+// round that is over, on their way out, do not. It never blocks.
 func (b *Barrier) Reset() {
 	for {
 		v := b.state.Load()
-		if b.end(v, nextRound(v, true)) {
+		if v&(partyMask|barBroken) == 0 || b.end(v, nextRound(v, true)) {
 			return
 		}
 	}

@@ -16,15 +16,15 @@ import (
 //
 // Signals go to those that waited before, the longest waiting process first,
 // never to one that came later. A process killed while it waits, or between a
-// signal and its return from Wait, or in the middle of Signal, strands nobody:
-// what it left undone is finished by the next operation on the Cond, or within
-// 250 ms by a waiter; a signal that a dead process had not consumed goes to
-// another one.
+// signal and its return from Wait, or in the middle of Signal or Broadcast,
+// strands nobody: what it left undone is finished by the next operation on the
+// Cond, or within 250 ms by a waiter; a signal that a dead process had not
+// consumed, because it had not yet got the lock back, goes to another one.
 //
 // The zero value has no waiters. It is about 4 KiB, aligned to 8, in memory that
 // each process has declared with [Attach] (package shm does). It has room for
-// [MaxWaiters] processes that wait, with up to 65,535 goroutines each. All that
-// wait at one time use one lock.
+// [MaxWaiters] processes that wait at one time, with up to 65,535 goroutines
+// each. All that wait at one time use one lock.
 //
 // In the terminology of the Go memory model, a Signal or Broadcast synchronizes
 // before the return of a Wait that it ends.
@@ -37,7 +37,8 @@ type Cond struct {
 	_    noCopy
 	mu   RobustMutex   // held for each change of the slots
 	turn atomic.Uint64 // the next waiting process's place in line
-	lock atomic.Uint64 // where the waiters' lock lies, from here, + 1; 0: nobody waits
+	lock atomic.Uint64 // where the waiters' lock lies, from here; 0: nobody waits
+	all  atomic.Uint64 // 1 while a Broadcast is not through
 
 	slots [MaxWaiters]waiterSlot
 }
@@ -46,14 +47,19 @@ type Cond struct {
 const MaxWaiters = 64
 
 // waiterSlot is one process's part of a Cond. All but state's low half is
-// changed only under the Cond's lock, by one store each.
+// changed only under the Cond's lock, by one store each. Only one goroutine of
+// the process sleeps on state, and only it takes signals while it may: so what
+// it sees there is never older than what it goes to sleep on.
 type waiterSlot struct {
 	// state: the low half as in sleepword.go, with phase meaning "no signal";
 	// above it 16 bits goroutines that wait, 16 bits signals for them.
 	state atomic.Uint64
 	since atomic.Uint64 // place in line among the processes
 	live  atomic.Uint64 // as a Liveness's state: whose the slot is; 0: nobody's
-	_     [40]byte
+	// busy counts goroutines that have taken a signal and not yet the waiters'
+	// lock: their process's death gives the signal back. It needs no lock.
+	busy atomic.Uint64
+	_    [32]byte
 }
 
 const maxCondWaiters = 1<<16 - 1
@@ -102,7 +108,7 @@ func (m *RobustMutex) condHeld() bool {
 }
 
 // enterCond takes the inner lock. Each store under it leaves all in order; what
-// a dead holder may not have come to is a wake.
+// a dead holder may not have come to is a wake, or the rest of a Broadcast.
 func (c *Cond) enterCond() (*Region, error) {
 	r := regionOf(addressOfState(&c.turn))
 	if r == nil {
@@ -115,9 +121,18 @@ func (c *Cond) enterCond() (*Region, error) {
 				wakeAllSleepers(&s.state)
 			}
 		}
-		err = c.mu.MarkConsistent()
+		if c.all.Load() != 0 {
+			c.send(All)
+		}
+		if err = c.mu.MarkConsistent(); err != nil {
+			c.mu.Unlock()
+		}
 	}
-	return r, err
+	if err != nil {
+		// Not wrapped: of Wait, ErrNotRecoverable says something else.
+		return nil, fmt.Errorf("futex: a peer has damaged the Cond: %v: %w", err, unix.EIO)
+	}
+	return r, nil
 }
 
 // Signal wakes one waiter, if there is one: the longest waiting process's. The
@@ -138,24 +153,33 @@ func (c *Cond) Notify(n int) error {
 		return nil // nobody that began before this call waits
 	}
 	raceRelease()
+	defer done(beginWake(addressOfState(&c.turn)))
 	r, err := c.enterCond()
 	if err != nil {
 		return err
 	}
 	c.reap(r, false)
-	for left := n; left > 0; {
-		s := c.oldest()
-		if s == nil {
-			break
-		}
-		k := uint64(1)
-		if n == All {
-			k = waiting(s.state.Load()) - signals(s.state.Load())
-		}
-		c.signal(s, k)
-		left -= int(k)
-	}
+	c.send(n)
 	return c.mu.Unlock()
+}
+
+// send gives out n signals. The inner lock is held.
+func (c *Cond) send(n int) {
+	if n == All {
+		c.all.Store(1) // so that all will have been woken, whoever does it
+		for range c.slots {
+			if s := c.oldest(); s != nil {
+				v := s.state.Load()
+				c.signal(s, waiting(v)-signals(v))
+			}
+		}
+		c.all.Store(0)
+		return
+	}
+	for s := c.oldest(); s != nil && n > 0; s = c.oldest() {
+		c.signal(s, 1)
+		n--
+	}
 }
 
 // signal gives k signals to one process and wakes it. The inner lock is held.
@@ -165,7 +189,7 @@ func (c *Cond) signal(s *waiterSlot, k uint64) {
 	p := pinTo(lowWord(&s.state))
 	defer p.unpin()
 	v := s.state.Load()
-	s.set(waiting(v), signals(v)+k)
+	s.set(waiting(v), min(signals(v)+k, waiting(v)))
 	s.since.Store(c.turn.Add(1))
 	if s.state.Load()&waiters != 0 {
 		wakeAllSleepers(&s.state)
@@ -178,7 +202,7 @@ func (c *Cond) oldest() (first *waiterSlot) {
 	for i := range c.slots {
 		s := &c.slots[i]
 		if v := s.state.Load(); waiting(v) > signals(v) && s.live.Load()&ownerDied == 0 &&
-			(first == nil || s.since.Load() < first.since.Load()) {
+			(first == nil || int64(s.since.Load()-first.since.Load()) < 0) {
 			first = s
 		}
 	}
@@ -195,13 +219,20 @@ func (c *Cond) reap(r *Region, deep bool) {
 		if live == 0 || live&ownerDied == 0 && !deep || !r.fullyDead(owner(live)) {
 			continue
 		}
-		lost := signals(s.state.Load())
-		s.set(0, 0)
-		s.live.Store(0)
-		for to := c.oldest(); lost > 0 && to != nil; to = c.oldest() {
+		// From here on the dead wait for nothing. Each signal is given before
+		// it is taken: who dies in between has sent one too many.
+		lost := min(signals(s.state.Load())+s.busy.Load(), maxCondWaiters)
+		for s.set(lost, lost); lost > 0; s.set(lost, lost) {
+			to := c.oldest()
+			if to == nil {
+				break
+			}
 			c.signal(to, 1)
 			lost--
 		}
+		s.set(0, 0)
+		s.busy.Store(0)
+		s.live.Store(0)
 		c.forget()
 	}
 }

@@ -2,7 +2,6 @@ package futex
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -58,26 +57,34 @@ func (c *Cond) closeQueue(q *condQueue) {
 //
 // Errors, with m held: ctx.Err(); [ErrOwnerDead] if m's owner died meanwhile
 // (repair what it guards); EINVAL if others wait with another lock; EAGAIN when
-// there are too many waiters; [ErrNotAttached]; EPERM if the caller did not hold
-// m. With m not held: [ErrNotRecoverable].
+// there are too many waiters; [ErrNotAttached]; EIO if a peer that breaks the
+// rules has made c useless; EPERM if the caller did not hold m. With m not
+// held: [ErrNotRecoverable].
 func (c *Cond) Wait(ctx context.Context, m CondLocker) error {
 	if !m.condHeld() {
 		return fmt.Errorf("futex: Cond.Wait without its lock: %w", unix.EPERM)
 	}
 	q := c.openQueue()
 	defer c.closeQueue(q)
+	defer done(beginWait(addressOfState(&c.turn)))
 	// From join on this goroutine counts as waiting: a signal that is sent
 	// after the unlock is for it.
 	s, w, err := c.join(q, m)
 	if err != nil {
 		return err
 	}
-	defer done(beginWait(addressOfState(&c.turn)))
 	if err := m.condUnlock(); err != nil {
-		return errors.Join(err, c.withdraw(s, q, w, nil))
+		if c.withdraw(s, q, w, err) == nil {
+			s.busy.Add(^uint64(0))
+		}
+		return err
 	}
 	err = c.await(ctx, s, q, w)
-	if lockErr := m.condLock(); lockErr != nil {
+	lockErr := m.condLock()
+	if err == nil {
+		s.busy.Add(^uint64(0)) // the signal has arrived
+	}
+	if lockErr != nil {
 		return lockErr
 	}
 	return err
@@ -103,6 +110,12 @@ func (c *Cond) join(q *condQueue, m CondLocker) (*waiterSlot, *condWaiter, error
 	defer c.mu.Unlock()
 	place := c.lockPlace(m)
 	if have := c.lock.Load(); have != 0 && have != place {
+		// Those with the other lock may all be dead, or one began to wait and
+		// did not live to.
+		c.reap(r, true)
+		c.forget()
+	}
+	if have := c.lock.Load(); have != 0 && have != place {
 		return nil, nil, fmt.Errorf("futex: Cond.Wait with another lock than those that wait already: %w", unix.EINVAL)
 	}
 	s, err := c.slotFor(r)
@@ -123,18 +136,24 @@ func (c *Cond) join(q *condQueue, m CondLocker) (*waiterSlot, *condWaiter, error
 	return s, w, nil
 }
 
-// slotFor finds this process's slot, or takes one. The inner lock is held.
+// slotFor finds this process's slot, or takes one: nobody's, a dead process's,
+// or that of a process which does not wait now. The inner lock is held.
 func (c *Cond) slotFor(r *Region) (*waiterSlot, error) {
-	for deep := range 2 {
-		var free *waiterSlot
+	for _, deep := range []bool{false, true} {
+		var free, idle *waiterSlot
 		for i := range c.slots {
 			s := &c.slots[i]
 			switch live := s.live.Load(); {
-			case owner(live) == r.id && live != 0:
+			case live != 0 && owner(live) == r.id:
 				return s, nil
 			case live == 0 && free == nil:
 				free = s
+			case idle == nil && waiting(s.state.Load())+s.busy.Load() == 0:
+				idle = s
 			}
+		}
+		if free == nil {
+			free = idle
 		}
 		if free != nil {
 			me, err := r.me(addressOfState(&free.live))
@@ -143,15 +162,16 @@ func (c *Cond) slotFor(r *Region) (*waiterSlot, error) {
 			}
 			return free, err
 		}
-		c.reap(r, deep == 0)
+		if !deep {
+			c.reap(r, true)
+		}
 	}
 	return nil, fmt.Errorf("futex: Cond.Wait: %d other processes wait, which is the limit: %w", MaxWaiters, unix.EAGAIN)
 }
 
 // await waits for a signal, in the line of this process.
 func (c *Cond) await(ctx context.Context, s *waiterSlot, q *condQueue, w *condWaiter) error {
-	word := lowWord(&s.state)
-	key := lineKey{addr: word}
+	key := lineKey{addr: lowWord(&s.state)}
 	l := joinLine(key)
 	select {
 	case <-w.wake:
@@ -164,14 +184,9 @@ func (c *Cond) await(ctx context.Context, s *waiterSlot, q *condQueue, w *condWa
 	case <-l.token:
 	}
 	defer leaveLine(key, l)
-	p := pinTo(word)
-	defer p.unpin()
 	for {
-		if signals(s.state.Load()) > 0 {
-			if err := c.handOut(s, q); err != nil {
-				return err
-			}
-		}
+		// At the head of the line only this goroutine hands out, so that of
+		// what it finds here nothing changes behind its back before it sleeps.
 		select {
 		case <-w.wake:
 			raceAcquire()
@@ -180,6 +195,9 @@ func (c *Cond) await(ctx context.Context, s *waiterSlot, q *condQueue, w *condWa
 		}
 		v := s.state.Load()
 		if signals(v) > 0 {
+			if err := c.handOut(s, q); err != nil {
+				return c.withdraw(s, q, w, err)
+			}
 			continue
 		}
 		if to := withWaiting(v|waiters, waiting(v), 0); v != to {
@@ -189,13 +207,11 @@ func (c *Cond) await(ctx context.Context, s *waiterSlot, q *condQueue, w *condWa
 			v = to
 		}
 		timedOut, err := sleepSome(ctx, &s.state, v)
+		if err == nil && timedOut {
+			err = c.lookAfterDead()
+		}
 		if err != nil {
 			return c.withdraw(s, q, w, err)
-		}
-		if timedOut {
-			if err := c.lookAfterDead(); err != nil {
-				return err
-			}
 		}
 	}
 }
@@ -218,40 +234,43 @@ func (c *Cond) handOut(s *waiterSlot, q *condQueue) error {
 		return err
 	}
 	defer c.mu.Unlock()
-	c.handOutLocked(s, q)
-	return nil
-}
-
-func (c *Cond) handOutLocked(s *waiterSlot, q *condQueue) {
 	v := s.state.Load()
 	k := min(signals(v), uint64(len(q.waiters)))
-	s.set(waiting(v)-min(k, waiting(v)), 0)
+	s.busy.Add(k)
+	s.set(max(waiting(v), k)-k, signals(v)-k)
 	for _, w := range q.waiters[:k] {
 		w.signalled = true
 		close(w.wake)
 	}
 	q.waiters = slices.Delete(q.waiters, 0, int(k))
 	c.forget()
+	return nil
 }
 
 // withdraw takes a goroutine out that gives up because of err. If it has been
-// signalled, it is not too late: the signal counts.
+// signalled, or there is a signal for it, it is not too late: the signal counts.
+// What is there for others is left to the head of the line.
 func (c *Cond) withdraw(s *waiterSlot, q *condQueue, w *condWaiter, err error) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if _, err := c.enterCond(); err != nil {
-		return err
-	}
-	defer c.mu.Unlock()
-	c.handOutLocked(s, q)
 	if w.signalled {
 		raceAcquire()
 		return nil
 	}
-	i := slices.Index(q.waiters, w)
-	q.waiters = slices.Delete(q.waiters, i, i+1)
+	place := slices.Index(q.waiters, w)
+	q.waiters = slices.Delete(q.waiters, place, place+1)
+	if _, err := c.enterCond(); err != nil {
+		return err
+	}
+	defer c.mu.Unlock()
 	v := s.state.Load()
-	s.set(waiting(v)-1, signals(v))
+	left, sent := max(waiting(v), 1)-1, signals(v)
+	if uint64(place) < sent {
+		raceAcquire()
+		s.busy.Add(1)
+		sent, err = sent-1, nil
+	}
+	s.set(left, sent)
 	c.forget()
 	return err
 }
