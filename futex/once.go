@@ -28,7 +28,8 @@ type Once struct {
 // killed in the middle of it leaves what it left.
 //
 // It returns f's error, after which the next Do calls its f again; ctx.Err();
-// or [ErrNotAttached]. A panic of f counts as a failure.
+// or [ErrNotAttached]. A panic of f counts as a failure. If f calls Do of the
+// same Once, it waits for itself.
 func (o *Once) Do(ctx context.Context, f func() error) error {
 	if o.done.Load() != 0 {
 		raceAcquire()
@@ -36,7 +37,10 @@ func (o *Once) Do(ctx context.Context, f func() error) error {
 	}
 	err := o.mu.LockContext(ctx)
 	if errors.Is(err, ErrOwnerDead) {
-		err = o.mu.MarkConsistent() // done or not done: there is no third state
+		// Done or not done: there is no third state.
+		if err = o.mu.MarkConsistent(); err != nil {
+			o.mu.Unlock()
+		}
 	}
 	if err != nil {
 		return err
