@@ -113,12 +113,14 @@ func testsHere(t *testing.T) (names []string) {
 }
 
 // The table and the tests agree: what it names is there, and a test that bears
-// a case's number is named for it.
+// the number of a case in the table is named for it.
 func TestCasesAreAnswered(t *testing.T) {
 	names := testsHere(t)
 	listed := map[string]bool{}
+	inTable := map[int]bool{}
 	last := 0
 	for _, c := range cases {
+		inTable[c.number] = true
 		if c.number <= last {
 			t.Errorf("case %d stands behind case %d", c.number, last)
 		}
@@ -135,7 +137,7 @@ func TestCasesAreAnswered(t *testing.T) {
 	}
 	for _, name := range names {
 		var number int
-		if n, _ := fmt.Sscanf(name, "TestCase%d", &number); n == 1 && !listed[fmt.Sprint(number, name)] {
+		if n, _ := fmt.Sscanf(name, "TestCase%d", &number); n == 1 && inTable[number] && !listed[fmt.Sprint(number, name)] {
 			t.Errorf("%s is not listed under case %d", name, number)
 		}
 	}

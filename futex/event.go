@@ -89,9 +89,10 @@ func (e *Event) Wait(ctx context.Context) error {
 
 func (e *Event) waitSlow(ctx context.Context, first uint32) error {
 	defer done(beginWait(addressOfWord(&e.state)))
-	l, err := enterLine(ctx, &e.state)
+	key := lineKey{&e.state, uint64(first & eventTurns)}
+	l, err := enterLine(ctx, key)
 	if err == nil {
-		defer leaveLine(&e.state, l)
+		defer leaveLine(key, l)
 	}
 	for {
 		v := e.state.Load()

@@ -6,46 +6,56 @@ import (
 	"sync/atomic"
 )
 
-// A line makes the goroutines of this process that wait for one word stand
+// A line makes the goroutines of this process that wait for one thing stand
 // behind each other: the one with the token may sleep in the kernel, the
 // others wait for the token, which costs no thread. A line exists only while
 // somebody stands in it.
+//
+// All that stand in a line must be able to wait for whoever is at its head: so
+// what ends in turns, and can begin anew while some have not yet noticed the
+// end, has a line for each turn.
 type line struct {
 	token chan struct{} // holds one value while nobody is at the head
 	users int           // at the head or waiting; guarded by the shard
+}
+
+// lineKey says what a line is for: a word, and which turn of it.
+type lineKey struct {
+	addr *atomic.Uint32
+	turn uint64
 }
 
 const lineShards = 64
 
 var lines [lineShards]struct {
 	mu   sync.Mutex
-	at   map[*atomic.Uint32]*line
+	at   map[lineKey]*line
 	free []*line
 }
 
-// enterLine waits until the caller is at the head of the line for addr, or
+// enterLine waits until the caller is at the head of the line for key, or
 // ctx ends. Only a caller that got nil must call leaveLine.
-func enterLine(ctx context.Context, addr *atomic.Uint32) (*line, error) {
-	l := joinLine(addr)
+func enterLine(ctx context.Context, key lineKey) (*line, error) {
+	l := joinLine(key)
 	select {
 	case <-l.token:
 		return l, nil
 	case <-ctx.Done():
-		quitLine(addr, l)
+		quitLine(key, l)
 		return nil, ctx.Err()
 	}
 }
 
-func leaveLine(addr *atomic.Uint32, l *line) {
+func leaveLine(key lineKey, l *line) {
 	l.token <- struct{}{}
-	quitLine(addr, l)
+	quitLine(key, l)
 }
 
-func joinLine(addr *atomic.Uint32) *line {
-	s := &lines[shardOf(addr)]
+func joinLine(key lineKey) *line {
+	s := &lines[shardOf(key.addr)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.at[addr]
+	l := s.at[key]
 	if l == nil {
 		if n := len(s.free); n > 0 {
 			l, s.free = s.free[n-1], s.free[:n-1]
@@ -54,20 +64,20 @@ func joinLine(addr *atomic.Uint32) *line {
 			l.token <- struct{}{}
 		}
 		if s.at == nil {
-			s.at = make(map[*atomic.Uint32]*line)
+			s.at = make(map[lineKey]*line)
 		}
-		s.at[addr] = l
+		s.at[key] = l
 	}
 	l.users++
 	return l
 }
 
-func quitLine(addr *atomic.Uint32, l *line) {
-	s := &lines[shardOf(addr)]
+func quitLine(key lineKey, l *line) {
+	s := &lines[shardOf(key.addr)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l.users--; l.users == 0 {
-		delete(s.at, addr)
+		delete(s.at, key)
 		if len(s.free) < 4 {
 			s.free = append(s.free, l)
 		}

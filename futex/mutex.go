@@ -89,11 +89,12 @@ func (m *Mutex) lockSlow(ctx context.Context) error {
 		}
 		pause(1)
 	}
-	l, err := enterLine(ctx, &m.state)
+	key := lineKey{addr: &m.state}
+	l, err := enterLine(ctx, key)
 	if err != nil {
 		return err
 	}
-	defer leaveLine(&m.state, l)
+	defer leaveLine(key, l)
 	p := pinTo(&m.state) // who dies with a wake passes it on
 	defer p.unpin()
 	// Whoever leaves with an error has failed to take the lock once more since

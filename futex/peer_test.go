@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,7 +47,7 @@ var peers = []struct {
 	{"Semaphore", "sem", 1.0},
 }
 
-// bySemaphore and its like are one lock and unlock, ours.
+// sections are n times one lock and unlock, ours.
 var sections = map[string]func(c *contest, n int){
 	"Mutex": func(c *contest, n int) {
 		for range n {
@@ -102,18 +103,18 @@ func median(x []float64) float64 {
 	return x[len(x)/2]
 }
 
-// alone measures as peer.c does: many short stretches, and of those one that was
-// among the fastest, as others use the machine too.
+// alone measures as peer.c does: the fastest of many short stretches. On a
+// virtual machine whose CPUs have siblings elsewhere the same loop takes twice
+// as long for seconds at a time; the best is what the code itself needs.
 func alone(c *contest, section func(*contest, int)) float64 {
 	const chunks, perChunk = 401, 1000
-	took := make([]float64, chunks)
-	for i := range took {
+	best := time.Duration(math.MaxInt64)
+	for range chunks {
 		start := time.Now()
 		section(c, perChunk)
-		took[i] = float64(time.Since(start).Nanoseconds()) / perChunk
+		best = min(best, time.Since(start))
 	}
-	slices.Sort(took)
-	return took[chunks/10]
+	return float64(best.Nanoseconds()) / perChunk
 }
 
 // hopeless is where a ratio is no noise any more.
@@ -128,7 +129,7 @@ func TestPeerUncontended(t *testing.T) {
 	bin := compilePeer(t)
 	c := newShared[contest](t).Ptr()
 	ns := map[string][]float64{}
-	for range 7 {
+	for range times(3, 9, 100) {
 		for _, kind := range []string{"futex", "pthread", "robust", "sem"} {
 			ns[kind] = append(ns[kind], peer(t, bin, "alone", kind)[0])
 		}
@@ -141,10 +142,10 @@ func TestPeerUncontended(t *testing.T) {
 		for i := range ns[p.ours] {
 			ratios = append(ratios, ns[p.ours][i]/ns[p.theirs][i])
 		}
-		ratio := median(ratios)
-		t.Logf("%-11s %5.1f ns, C's %-7s %5.1f ns: ratio %.2f (%.2f to %.2f), goal %.1f%s",
-			p.ours, median(ns[p.ours]), p.theirs, median(ns[p.theirs]),
-			ratio, slices.Min(ratios), slices.Max(ratios), p.goal, verdict(ratio <= p.goal))
+		ours, theirs := slices.Min(ns[p.ours]), slices.Min(ns[p.theirs])
+		ratio := ours / theirs
+		t.Logf("%-11s %5.1f ns, C's %-7s %5.1f ns: ratio %.2f (median of the rounds %.2f), goal %.1f%s",
+			p.ours, ours, p.theirs, theirs, ratio, median(ratios), p.goal, verdict(ratio <= p.goal))
 		if ratio > hopeless {
 			t.Errorf("%s takes %.1f times what C's %s does", p.ours, ratio, p.theirs)
 		}

@@ -260,11 +260,12 @@ func (m *RobustMutex) lockSlow(ctx context.Context, r *Region, me uint64) (died 
 	r.waiters.Add(1)
 	defer r.waiters.Add(-1)
 	w := lowWord(&m.state)
-	l, err := enterLine(ctx, w)
+	key := lineKey{addr: w}
+	l, err := enterLine(ctx, key)
 	if err != nil {
 		return false, err
 	}
-	defer leaveLine(w, l)
+	defer leaveLine(key, l)
 	// SYNC robust-sleep: the word is named before the first look that may lead
 	// to sleep, until the lock is taken. A thread that dies with a wake it was
 	// given has its successor woken by the kernel.

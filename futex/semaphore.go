@@ -130,11 +130,12 @@ func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) 
 	}
 	defer done(beginWait(addressOfState(&s.state)))
 	w := lowWord(&s.state)
-	l, err := enterLine(ctx, w)
+	key := lineKey{addr: w}
+	l, err := enterLine(ctx, key)
 	if err != nil {
 		return err
 	}
-	defer leaveLine(w, l)
+	defer leaveLine(key, l)
 	p := pinTo(w)
 	defer p.unpin()
 	defer s.passOn()

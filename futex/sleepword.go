@@ -29,6 +29,33 @@ func sleepOn(ctx context.Context, state *atomic.Uint64, v uint64) error {
 	return wait(ctx, lowWord(state), lowPart(v), matchAny, nil)
 }
 
+// sleepOnBoth is sleepOn where phase may have changed twice since v was loaded:
+// it sleeps only if turn, a word that does not come back, has its old value
+// too. Kernels before 5.16 can't look at both, and there it sleeps no longer
+// than lookAround.
+//
+// SYNC both: the kernel compares one word after the other, and lists the caller
+// as a sleeper of the first in between. So turn is the second: a change that
+// this comparison is too early for is followed by a wake.
+func sleepOnBoth(ctx context.Context, state *atomic.Uint64, v uint64, turn *atomic.Uint32, old uint32) error {
+	switch {
+	case !haveWaitv():
+		if turn.Load() != old {
+			return nil
+		}
+		_, err := sleepSome(ctx, state, v)
+		return err
+	case ctx.Done() != nil:
+		_, err := WaitAny(ctx, Word{lowWord(state), lowPart(v)}, Word{turn, old})
+		return err
+	}
+	var words [2]waitvEntry
+	words[0].set(lowWord(state), lowPart(v), false)
+	words[1].set(turn, old, false)
+	_, e := waitv(words[:], nil)
+	return sysError("futex_waitv", e)
+}
+
 // wakeSleepers wakes n sleepers. Nobody there means that waiters is a leftover:
 // it goes, with a wake for those who came meanwhile.
 func wakeSleepers(state *atomic.Uint64, n int32) {

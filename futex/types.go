@@ -49,6 +49,12 @@ var robustTypes = map[reflect.Type]bool{
 	reflect.TypeFor[Liveness]():    true,
 	reflect.TypeFor[Semaphore]():   true,
 	reflect.TypeFor[Event]():       true,
+
+	reflect.TypeFor[RWMutex]():        true,
+	reflect.TypeFor[RecursiveMutex](): true,
+	reflect.TypeFor[Cond]():           true,
+	reflect.TypeFor[Barrier]():        true,
+	reflect.TypeFor[Once]():           true,
 }
 
 // NeedsAttach reports whether a type of this package that wants its memory

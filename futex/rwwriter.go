@@ -1,0 +1,139 @@
+package futex
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Lock locks m for writing. It blocks until all readers and the writer before
+// are out; it can't be cancelled.
+//
+// With nil and with [ErrOwnerDead] the caller holds the lock, with any other
+// error it does not: [ErrNotAttached].
+func (m *RWMutex) Lock() error { return m.LockContext(context.Background()) }
+
+// LockContext is [RWMutex.Lock] that returns ctx.Err(), without the lock, when
+// ctx ends first; readers that it kept out go on.
+func (m *RWMutex) LockContext(ctx context.Context) error {
+	r, err := m.lockWriter(func() error { return m.writer.LockContext(ctx) })
+	if err != nil {
+		return err
+	}
+	m.letReadersIn()
+	m.close()
+	for i := range m.slots {
+		if err := m.drain(ctx, r, &m.slots[i]); err != nil {
+			m.open()
+			m.writer.Unlock()
+			return err
+		}
+	}
+	return m.entered()
+}
+
+// TryLock locks m for writing if that is possible at once: (true, nil), or
+// (true, ErrOwnerDead). It never blocks.
+func (m *RWMutex) TryLock() (bool, error) {
+	held := false
+	r, err := m.lockWriter(func() (err error) { held, err = m.writer.TryLock(); return err })
+	if err != nil || !held {
+		return false, err
+	}
+	m.close()
+	for i := range m.slots {
+		s := &m.slots[i]
+		v := s.state.Load()
+		if readers(v) == 0 || r.fullyDead(s.id.Load()) && s.drop(v) {
+			continue
+		}
+		m.open()
+		return false, m.writer.Unlock()
+	}
+	err = m.entered()
+	return true, err
+}
+
+// lockWriter takes the writers' lock by the given call.
+func (m *RWMutex) lockWriter(lock func() error) (*Region, error) {
+	r := regionOf(addressOfState(&m.gate))
+	if r == nil {
+		return nil, ErrNotAttached
+	}
+	return r, m.recovered(lock())
+}
+
+func (m *RWMutex) entered() error {
+	m.gate.Or(inside)
+	raceAcquire()
+	if m.trouble.Load() != consistent {
+		return ErrOwnerDead
+	}
+	return nil
+}
+
+// drain waits until one process reads no more, or is dead.
+func (m *RWMutex) drain(ctx context.Context, r *Region, s *readerSlot) error {
+	for i := 0; i < mutexSpins; i++ {
+		if readers(s.state.Load()) == 0 {
+			return nil
+		}
+		if !ManyCPUs() {
+			break
+		}
+		pause(1)
+	}
+	defer done(beginWait(addressOfState(&s.state)))
+	p := pinTo(lowWord(&s.state))
+	defer p.unpin()
+	for {
+		v := s.state.Load()
+		if readers(v) == 0 {
+			return nil
+		}
+		if r.fullyDead(s.id.Load()) && s.drop(v) {
+			return nil
+		}
+		if v&waiters == 0 {
+			if !s.state.CompareAndSwap(v, v|waiters) {
+				continue
+			}
+			v |= waiters
+		}
+		if _, err := sleepSome(ctx, &s.state, v); err != nil {
+			return err
+		}
+	}
+}
+
+// Unlock unlocks m after Lock. It fails with EPERM, and changes nothing, if this
+// process does not hold m for writing. It never blocks.
+func (m *RWMutex) Unlock() error {
+	r := regionOf(addressOfState(&m.gate))
+	if r == nil {
+		return ErrNotAttached
+	}
+	if !m.writer.heldBy(r) {
+		return errNotOwner
+	}
+	raceRelease()
+	m.open()
+	return m.writer.Unlock()
+}
+
+// MarkConsistent says that what the lock guards is in order again after a
+// writer's death. The caller holds m for writing; else it fails with EPERM, or
+// with EINVAL if there is nothing to mark.
+func (m *RWMutex) MarkConsistent() error {
+	r := regionOf(addressOfState(&m.gate))
+	switch {
+	case r == nil:
+		return ErrNotAttached
+	case !m.writer.heldBy(r):
+		return errNotOwner
+	case !m.trouble.CompareAndSwap(inconsistent, consistent):
+		return fmt.Errorf("futex: MarkConsistent of a lock whose last writer did not die: %w", unix.EINVAL)
+	}
+	return nil
+}
