@@ -15,10 +15,10 @@ func TestBarrierModel(t *testing.T) {
 	}{
 		{"4 of 4", barrier{processes: 4, parties: 4, crashes: 1}, 0},
 		{"4 of 4, 2 crashes, late", barrier{processes: 4, parties: 4, crashes: 2, late: fuzz.LateAny}, 0},
-		{"2 of 4", barrier{processes: 4, parties: 2, crashes: 1}, 0},
+		{"2 of 4", barrier{processes: 4, parties: 2, crashes: 1}, 1},
 		{"3 of 3, break and reset", barrier{processes: 4, parties: 3, resets: 1, breaks: true}, 0},
 		{"2 of 4, 1 reset", barrier{processes: 5, parties: 2, resets: 1}, 2},
-		{"3 of 3, 1 reset, 1 crash", barrier{processes: 4, parties: 3, resets: 1, crashes: 1}, 1},
+		{"3 of 3, 1 reset, 1 crash", barrier{processes: 4, parties: 3, resets: 1, crashes: 1}, 2},
 		{"3 of 3, break and reset, 1 crash, late", barrier{processes: 4, parties: 3, resets: 1, breaks: true, crashes: 1, late: fuzz.LateAny}, 2},
 		{"3 of 3, 2 resets", barrier{processes: 4, parties: 3, resets: 2}, 2},
 	} {
@@ -50,6 +50,9 @@ func TestBarrierMistakes(t *testing.T) {
 		{"no past", barrier{processes: 5, parties: 2, resets: 1, noPast: true}, errDisagree},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			if row.v.resets > 0 && row.v.crashes > 0 && (testing.Short() || fuzz.RaceBuild) {
+				t.Skip("too large for this run")
+			}
 			r := fuzz.Check(row.v.model())
 			if testing.Verbose() {
 				t.Log(r, r.Elapsed)
