@@ -104,6 +104,11 @@ func (b *Barrier) WaitFunc(ctx context.Context, action func() error) (leader boo
 			return false, ErrBroken
 		case came > n: // the last one is still in its action, and this is one more
 			return false, fmt.Errorf("futex: more than the %d parties of a Barrier: %w", n, unix.EINVAL)
+		case came == 1 && v&waiters != 0:
+			// Whoever ended the last round has not come to the wake, and may be
+			// dead. The kernel would wake one for it, who must not be us.
+			wakeAllSleepers(&b.state)
+			continue
 		case came < n || action != nil:
 			if !b.state.CompareAndSwap(v, v+oneParty) {
 				continue
