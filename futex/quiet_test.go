@@ -76,12 +76,13 @@ func TestSleepIsQuiet(t *testing.T) {
 	for i, q := range quietly {
 		n := after[i] - before[i]
 		// A look costs more than one switch where the thread has to wait for
-		// the runtime to let it run, or for the CPU.
+		// the runtime to let it run, or for the CPU: on a busy machine, under the
+		// race detector, 17 were seen for 4 looks.
 		looks := q.looks
 		if fuzz.Without("futex_waitv") {
 			looks = q.without
 		}
-		most := 4 * int(float64(looks)*took.Seconds())
+		most := 10 * int(float64(looks)*took.Seconds())
 		t.Logf("%-45s woke %d times in %v", q.role, n, took.Round(time.Millisecond))
 		if n > most {
 			t.Errorf("%s: woke %d times in %v, want at most %d", q.role, n, took, most)
