@@ -3,7 +3,7 @@ package futex
 // PresetReaders makes slot i that of process id, with n readers.
 func (m *RWMutex) PresetReaders(i int, id uint32, n uint64) {
 	m.slots[i].id.Store(id)
-	m.slots[i].state.Store(withReaders(0, n))
+	m.slots[i].state.Store(n * oneReader)
 }
 
 // Readers counts the readers of all processes.
