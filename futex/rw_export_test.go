@@ -1,5 +1,19 @@
 package futex
 
+import "testing"
+
+// MostReaders is how many of one process can read.
+const MostReaders = maxReaders
+
+// SetReaders makes this process have n readers.
+func (m *RWMutex) SetReaders(t testing.TB, n uint64) {
+	s, err := m.slot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.state.Store(n * oneReader)
+}
+
 // PresetReaders makes slot i that of process id, with n readers.
 func (m *RWMutex) PresetReaders(i int, id uint32, n uint64) {
 	m.slots[i].id.Store(id)

@@ -55,10 +55,12 @@ func TestRWMutexSlotTakenOnce(t *testing.T) {
 
 // rwPair is a lock with two counters that are equal while no writer is inside.
 type rwPair struct {
-	Mu   futex.RWMutex
-	A, B int64
-	In   atomic.Int32 // children that are where the test wants them
-	Over atomic.Int32 // they are to end
+	Mu       futex.RWMutex
+	A, B     int64
+	In       atomic.Int32 // children that are where the test wants them
+	Over     atomic.Int32 // they are to end
+	Got      atomic.Int32 // goroutines that had the lock once
+	Sections atomic.Int64
 }
 
 type rwChild = *proc.Func[*shm.Shared[rwPair]]
