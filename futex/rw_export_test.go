@@ -1,6 +1,9 @@
 package futex
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // MostReaders is how many of one process can read.
 const MostReaders = maxReaders
@@ -37,4 +40,50 @@ func (m *RWMutex) Slot() (int, error) {
 		}
 	}
 	return -1, err
+}
+
+// SetRWLookAround sets how often a waiter looks for dead readers and writers, in
+// a process that has no waiters yet.
+func SetRWLookAround(d time.Duration) { lookAround = d }
+
+// LookAround makes who waits for a dead process look, as after some time. It says
+// whether there is such.
+func (m *RWMutex) LookAround() (dead bool) {
+	r := regionOf(addressOfState(&m.gate))
+	for i := range m.slots {
+		s := &m.slots[i]
+		if readers(s.state.Load()) != 0 && r.fullyDead(s.id.Load()) {
+			woken, _ := futexWake(lowWord(&s.state), maxInt32, matchAny)
+			dead = dead || woken > 0
+		}
+	}
+	if v := m.writer.state.Load(); m.gate.Load()&phase != 0 && !free(v) && r.fullyDead(owner(v)) {
+		woken, _ := futexWake(lowWord(&m.gate), maxInt32, matchAny)
+		dead = dead || woken > 0
+	}
+	return dead
+}
+
+// RUnlockUnnamed is broken: between its change and its wake one can die.
+func (m *RWMutex) RUnlockUnnamed() error {
+	s, err := m.slot()
+	for err == nil {
+		v := s.state.Load()
+		if s.state.CompareAndSwap(v, noReaders(v)) {
+			wakeAllSleepers(&s.state)
+			break
+		}
+	}
+	return err
+}
+
+// UnlockUnnamed is broken in the same way.
+func (m *RWMutex) UnlockUnnamed() error {
+	for {
+		v := m.gate.Load()
+		if m.gate.CompareAndSwap(v, v&^(phase|inside)) {
+			wakeAllSleepers(&m.gate)
+			return m.writer.Unlock()
+		}
+	}
 }
