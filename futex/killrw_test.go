@@ -202,7 +202,7 @@ func rwOp(name string, others int32, build func(w *rwWard) fuzz.Op) *fuzz.Scenar
 }
 
 func rwAttached[T any](s *fuzz.Segment) (*T, *futex.Region) {
-	futex.SetRWLookAround(20 * time.Second)
+	futex.SetLookAround(20 * time.Second)
 	r, err := futex.Attach(s.Mem, s.File)
 	if err != nil {
 		panic(err)

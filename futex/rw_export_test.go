@@ -1,9 +1,6 @@
 package futex
 
-import (
-	"testing"
-	"time"
-)
+import "testing"
 
 // MostReaders is how many of one process can read.
 const MostReaders = maxReaders
@@ -41,10 +38,6 @@ func (m *RWMutex) Slot() (int, error) {
 	}
 	return -1, err
 }
-
-// SetRWLookAround sets how often a waiter looks for dead readers and writers, in
-// a process that has no waiters yet.
-func SetRWLookAround(d time.Duration) { lookAround = d }
 
 // LookAround makes who waits for a dead process look, as after some time. It says
 // whether there is such.
