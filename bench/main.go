@@ -70,19 +70,26 @@ type options struct {
 func parse(args []string, stderr io.Writer) (*options, error) {
 	o := new(options)
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.SetOutput(stderr)
+	f.SetOutput(io.Discard) // errors are reported once, by main
 	f.BoolVar(&o.json, "json", false, "print one JSON object a line")
 	match := f.String("paths", "", "measure only the paths whose name matches this `regexp`")
 	sizes := f.String("sizes", "64,4KiB,64KiB,1MiB", "message `sizes`, with KiB and MiB")
-	f.DurationVar(&o.time, "time", 100*time.Millisecond, "`duration` of each loop; a row has two")
+	o.time = 100 * time.Millisecond
+	f.Func("time", "`duration` of each loop, of which a row has two (default 100ms)", func(s string) (err error) {
+		if o.time, err = time.ParseDuration(s); err != nil || o.time <= 0 || o.time > time.Minute {
+			return errors.New("want a duration of more than 0 and at most 1m, such as 100ms")
+		}
+		return nil
+	})
 	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			f.SetOutput(stderr)
+			f.Usage()
+		}
 		return nil, err
 	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q: want flags only (see -help)", f.Arg(0))
-	}
-	if o.time <= 0 || o.time > time.Minute {
-		return nil, fmt.Errorf("-time %v: want more than 0 and at most 1m", o.time)
 	}
 	re, err := regexp.Compile(*match)
 	if err != nil {

@@ -11,22 +11,32 @@ import (
 //
 // A party that has died is not counted: waiters leave by their context. A
 // process killed in the middle of Set has set nothing or woken everybody. It is
-// 8 bytes, aligned to 8, and works in any shared memory; memory that is not
-// declared with [Attach] must stay mapped until the calls on it have returned.
-// In the terminology of the Go memory model, Set synchronizes before the return of each Wait that it
-// ends.
+// 4 bytes and works in any shared memory; memory that is not declared with
+// [Attach] must stay mapped until the calls on it have returned. In the
+// terminology of the Go memory model, Set synchronizes before the return of
+// each Wait that it ends.
 type Event struct {
 	_ structs.HostLayout
 	_ noCopy
-	// state: the low half as in sleepword.go; bit 32 set; above it the number
-	// of times that Set has set, whose lowest bit is phase.
-	state atomic.Uint64
+	// state is, from the low end: set; 30 bits turn, the number of resets;
+	// waiters.
+	state atomic.Uint32
 }
 
+// SYNC event: a waiter sets waiters, then sleeps on exactly the word it saw, in
+// which the event is not set; Set sets and wakes in one system call once
+// waiters is there. Either the kernel sees the set bit, or a later turn, and
+// does not let the waiter sleep, or the call finds it asleep. So nobody has a
+// wake to pass on, nothing needs to be named in list_op_pending, and the word
+// may hold a count. While the event is set nobody sleeps: Reset clears waiters.
 const (
-	eventSet  = 1 << 32
-	eventTurn = 1 << 33
+	eventSet   = 1 << 0
+	eventTurn  = 1 << 1
+	eventTurns = waiters - eventTurn // the turn's bits
 )
+
+// setEvent sets the event. Its comparison (old value equal to 0) does no harm.
+var setEvent = Op{Do: OpOr, Arg: eventSet, Cmp: CmpEqual}.encode()
 
 // IsSet reports whether the event is set. It never blocks.
 func (e *Event) IsSet() bool {
@@ -41,40 +51,22 @@ func (e *Event) IsSet() bool {
 // those that a Reset right after it would leave behind. It never blocks.
 func (e *Event) Set() {
 	raceRelease()
-	for v := e.state.Load(); v&waiters == 0; v = e.state.Load() {
-		if v&eventSet != 0 || e.state.CompareAndSwap(v, nextTurn(v)) {
+	for v := e.state.Load(); v&eventSet == 0; v = e.state.Load() {
+		if v&waiters != 0 {
+			futexWakeOp(&e.state, maxInt32, &e.state, 1, setEvent)
+			return
+		}
+		if e.state.CompareAndSwap(v, v|eventSet) {
 			return
 		}
 	}
-	e.setSlow()
 }
-
-func (e *Event) setSlow() {
-	// Changed but not yet woken: if this thread dies there, the kernel wakes
-	// one, and that one wakes the others (see Wait).
-	defer done(beginWake(addressOfState(&e.state)))
-	p := pinTo(lowWord(&e.state))
-	defer p.unpin()
-	for {
-		v := e.state.Load()
-		if v&eventSet == 0 && !e.state.CompareAndSwap(v, nextTurn(v)) {
-			continue
-		}
-		if v&waiters != 0 {
-			wakeAllSleepers(&e.state)
-		}
-		return
-	}
-}
-
-// nextTurn is v set, with a new turn and the other phase.
-func nextTurn(v uint64) uint64 { return (v + eventTurn | eventSet) ^ phase }
 
 // Reset makes the event not set. Who waits goes on waiting. It never blocks.
 func (e *Event) Reset() {
 	for {
 		v := e.state.Load()
-		if v&eventSet == 0 || e.state.CompareAndSwap(v, v&^eventSet) {
+		if v&eventSet == 0 || e.state.CompareAndSwap(v, (v+eventTurn)&eventTurns) {
 			return
 		}
 	}
@@ -83,55 +75,37 @@ func (e *Event) Reset() {
 // Wait waits until the event is set, or was set since the call, or ctx ends;
 // then it returns ctx.Err(). A set event is seen even if ctx has ended.
 func (e *Event) Wait(ctx context.Context) error {
-	if e.IsSet() {
+	first := e.state.Load()
+	if first&eventSet != 0 {
+		raceAcquire()
 		return nil
 	}
-	return e.waitSlow(ctx)
+	err := e.waitSlow(ctx, first)
+	if err == nil {
+		raceAcquire()
+	}
+	return err
 }
 
-func (e *Event) waitSlow(ctx context.Context) error {
-	defer done(beginWait(addressOfState(&e.state)))
-	first := e.state.Load()
-	w := lowWord(&e.state)
-	key := lineKey{w, first / eventTurn}
+func (e *Event) waitSlow(ctx context.Context, first uint32) error {
+	defer done(beginWait(addressOfWord(&e.state)))
+	key := lineKey{&e.state, uint64(first & eventTurns)}
 	l, err := enterLine(ctx, key)
-	if err != nil && !e.passed(first) {
-		return err
+	if err == nil {
+		defer leaveLine(key, l)
 	}
-	if err != nil {
-		return nil
-	}
-	defer leaveLine(key, l)
-	p := pinTo(w)
-	defer p.unpin()
 	for {
 		v := e.state.Load()
-		if e.passed(first) {
-			// Waiters is still there if whoever set the event died before it
-			// woke us all: then that is ours to do.
-			if v&waiters != 0 {
-				wakeAllSleepers(&e.state)
-			}
-			raceAcquire()
+		// It is set, or has been since it was in its first state.
+		if v&eventSet != 0 || (v^first)&eventTurns != 0 {
 			return nil
 		}
-		if v&waiters == 0 {
-			if !e.state.CompareAndSwap(v, v|waiters) {
-				continue
-			}
-			v |= waiters
-		}
-		if err := sleepOn(ctx, &e.state, v); err != nil {
-			if e.passed(first) {
-				continue
-			}
+		if err != nil {
 			return err
 		}
+		if v&waiters == 0 && !e.state.CompareAndSwap(v, v|waiters) {
+			continue
+		}
+		err = wait(ctx, &e.state, v|waiters, matchAny, nil)
 	}
-}
-
-// passed reports whether the event is set or has been since it was in state v.
-func (e *Event) passed(v uint64) bool {
-	now := e.state.Load()
-	return now&eventSet != 0 || now/eventTurn != v/eventTurn
 }

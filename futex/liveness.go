@@ -43,11 +43,18 @@ func (l *Liveness) Withdraw() error {
 	if r == nil {
 		return ErrNotAttached
 	}
+	// Nobody's but not yet woken: if this thread dies there, the kernel wakes
+	// one, as it would have for the word's owner.
+	r.waking.Add(1)
+	defer r.waking.Add(-1)
+	w := lowWord(&l.state)
+	p := pinTo(w)
+	defer p.unpin()
 	v := l.state.Load()
 	if owner(v) != r.id || !l.state.CompareAndSwap(v, 0) {
 		return errNotOwner
 	}
-	futexWake(lowWord(&l.state), maxInt32, matchAny)
+	futexWake(w, maxInt32, matchAny)
 	return nil
 }
 

@@ -7,8 +7,9 @@ import (
 )
 
 // A Mutex is a lock between processes, the fastest here: it does not survive
-// its holder. A process that dies while it holds a Mutex keeps it for ever; use
-// [RobustMutex] where that matters. The zero value is unlocked. A Mutex is four
+// its holder. A process that dies while it holds a Mutex, or in the middle of
+// Unlock, may keep it for ever; use [RobustMutex] where that matters. One that
+// dies while it waits harms nobody. The zero value is unlocked. A Mutex is four
 // bytes that may lie in memory which several processes map.
 //
 // As with sync.Mutex a lock belongs to no goroutine: one may lock it and
@@ -23,11 +24,12 @@ type Mutex struct {
 }
 
 // The states of a Mutex. Whoever slept takes the lock as contended, because it
-// can't know whether others still sleep.
+// can't know whether others still sleep. The low 30 bits stay 0, so that threads
+// can name the word while they wait (see pinTo).
 const (
 	unlocked  = 0
-	locked    = 1
-	contended = 2 // locked, and somebody may sleep
+	locked    = 1 << 31
+	contended = 1<<31 | 1<<30 // locked, and somebody may sleep
 )
 
 // Lock locks m. It blocks until m is free; it can't be cancelled.
@@ -93,6 +95,8 @@ func (m *Mutex) lockSlow(ctx context.Context) error {
 		return err
 	}
 	defer leaveLine(key, l)
+	p := pinTo(&m.state) // who dies with a wake passes it on
+	defer p.unpin()
 	// Whoever leaves with an error has failed to take the lock once more since
 	// its last wake, and has left the word contended: the wake is not lost.
 	for m.state.Swap(contended) != unlocked {

@@ -19,7 +19,10 @@ import (
 // about to be: the change of the tokens flips a bit in the state, which nothing
 // else changes, so that whoever finds the note can tell whether it was made.
 type ownedTokens struct {
-	mu    RobustMutex
+	mu      RobustMutex
+	watched atomic.Uint32 // not 0 once waiters must look for dead owners
+	_       uint32
+
 	noted atomic.Uint32 // 1 while the note below counts
 	slot  atomic.Uint32
 	count atomic.Uint32 // the slot's new count
@@ -34,13 +37,18 @@ type ownedTokens struct {
 // at a time.
 const MaxOwners = 64
 
-func (o *ownedTokens) inUse() bool {
-	for i := range o.slots {
-		if o.slots[i].count.Load() != 0 {
-			return true
-		}
+// watch tells the waiters to look for dead owners from now on: before a first
+// token is owned.
+//
+// SYNC watch: who doesn't watch sleeps on watched too, as long as it is 0; here
+// it is stored, then they are woken. Who finds 1 can't know whether the one who
+// stored it lived to wake them, and does so itself.
+func (s *Semaphore) watch() {
+	if w := &s.owned.watched; w.Load() != 2 {
+		w.CompareAndSwap(0, 1)
+		futexWake(w, maxInt32, matchAny)
+		w.Store(2)
 	}
-	return false
 }
 
 // AcquireOwned is [Semaphore.Acquire] of a token that belongs to this process:
@@ -54,6 +62,7 @@ func (s *Semaphore) AcquireOwned(ctx context.Context) error {
 	if r == nil {
 		return ErrNotAttached
 	}
+	s.watch()
 	take := func() (bool, error) { return s.takeOwned(ctx, r) }
 	if ok, err := take(); ok || err != nil {
 		return err
@@ -71,12 +80,13 @@ func (s *Semaphore) ReleaseOwned() error {
 	}
 	raceRelease()
 	defer done(beginWake(addressOfState(&s.state)))
-	p := pinTo(lowWord(&s.state))
-	defer p.unpin()
 	if err := s.lockOwned(context.Background()); err != nil {
 		return err
 	}
 	defer s.owned.mu.Unlock()
+	// Not before: who is pinned holds a thread, and many may wait for the lock.
+	p := pinTo(lowWord(&s.state))
+	defer p.unpin()
 	for i := range s.owned.slots {
 		if sl := &s.owned.slots[i]; sl.id.Load() == r.id && sl.count.Load() > 0 {
 			if full := s.full(s.state.Load()); full {
@@ -197,15 +207,18 @@ func (s *Semaphore) reclaim(r *Region) int {
 	return free
 }
 
-// sleepAndReclaim sleeps as long as a recheck, then looks for tokens of the
-// dead.
+// reclaimEvery is how often a waiter looks for tokens of the dead. It is
+// shorter in tests.
+var reclaimEvery = 250 * time.Millisecond
+
+// sleepAndReclaim sleeps for that long at most, then looks.
 func (s *Semaphore) sleepAndReclaim(ctx context.Context, v uint64) error {
 	r := regionOf(addressOfState(&s.state))
 	if r == nil {
 		return sleepOn(ctx, &s.state, v)
 	}
 	var ts unix.Timespec
-	err := wait(ctx, lowWord(&s.state), lowPart(v), matchAny, monotonic(time.Now().Add(recheck), &ts))
+	err := wait(ctx, lowWord(&s.state), lowPart(v), matchAny, monotonic(time.Now().Add(reclaimEvery), &ts))
 	if err != os.ErrDeadlineExceeded {
 		return err
 	}

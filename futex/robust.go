@@ -73,8 +73,9 @@ const (
 
 // recheck is how often a waiter looks whether the owner is alive, for what the
 // kernel can't mark: the 2,049th lock of a thread, or an owner that took the
-// lock when its guardian was dead already.
-const recheck = 250 * time.Millisecond
+// lock when its guardian was dead already. Tests show, by making it long, that
+// nothing else needs it; only slow paths read it.
+var recheck = 250 * time.Millisecond
 
 func free(v uint64) bool      { return v&(tidMask|ownerDied) == 0 }
 func unowned(v uint64) bool   { return v&tidMask == 0 }
@@ -284,6 +285,8 @@ func (m *RobustMutex) lockPinned(ctx context.Context, r *Region, me uint64, w *a
 			// could not know whom to wait for.
 			if v&ownerDied != 0 && !r.fullyDead(owner(v)) {
 				if err := sleepFor(ctx, dying); err != nil {
+					// The kernel's one wake for the owner's death may be ours.
+					futexWake(w, 1, matchAny)
 					return false, err
 				}
 				dying = min(2*dying, time.Millisecond)

@@ -52,6 +52,10 @@ func withTokens(v, n uint64) uint64 {
 	return v
 }
 
+// lastToken is what changes in the state when the last token goes or the first
+// comes.
+const lastToken = oneToken | phase
+
 // Init gives s n tokens and room for max; max 0 stands for [MaxTokens]. Nobody
 // may use s yet. It fails with EINVAL unless 0 ≤ n ≤ max ≤ MaxTokens.
 func (s *Semaphore) Init(n, max int) error {
@@ -89,6 +93,25 @@ func (s *Semaphore) TryAcquire() bool {
 // returns ctx.Err() and has taken none. A token that is there is taken even if
 // ctx has ended.
 func (s *Semaphore) Acquire(ctx context.Context) error {
+	// Two quick paths, as to compute the next state without a branch costs more
+	// than each of them.
+	v := s.state.Load()
+	switch n := tokens(v); {
+	case n == 1:
+		if s.state.CompareAndSwap(v, v^lastToken) {
+			raceAcquire()
+			return nil
+		}
+	case n > 1:
+		if s.state.CompareAndSwap(v, v-oneToken) {
+			raceAcquire()
+			return nil
+		}
+	}
+	return s.acquire(ctx)
+}
+
+func (s *Semaphore) acquire(ctx context.Context) error {
 	if s.TryAcquire() {
 		return nil
 	}
@@ -115,6 +138,7 @@ func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) 
 	defer leaveLine(key, l)
 	p := pinTo(w)
 	defer p.unpin()
+	defer s.passOn()
 	for {
 		if ok, err := take(); ok || err != nil {
 			return err
@@ -136,10 +160,22 @@ func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) 
 	}
 }
 
-// sleep waits for a token, or until it is time to look for dead owners.
+// passOn wakes another waiter for one that leaves, with a token or with an
+// error, while tokens are left: one wake may have stood for several of them,
+// as the kernel's does for a thread that died before it woke for all that a
+// dead owner had.
+func (s *Semaphore) passOn() {
+	if v := s.state.Load(); v&waiters != 0 && tokens(v) > 0 {
+		futexWake(lowWord(&s.state), 1, matchAny)
+	}
+}
+
+// sleep waits for a token, or until it is time to look for dead owners; without
+// futex_waitv it always looks for them.
 func (s *Semaphore) sleep(ctx context.Context, v uint64) error {
-	if !s.owned.inUse() {
-		return sleepOn(ctx, &s.state, v)
+	if w := &s.owned.watched; w.Load() == 0 && haveWaitv() {
+		_, err := WaitAny(ctx, Word{w, 0}, Word{lowWord(&s.state), lowPart(v)})
+		return err
 	}
 	return s.sleepAndReclaim(ctx, v)
 }
@@ -149,6 +185,21 @@ func (s *Semaphore) sleep(ctx context.Context, v uint64) error {
 // never blocks.
 func (s *Semaphore) Release() error {
 	raceRelease()
+	v := s.state.Load()
+	switch {
+	case v&(phase|waiters) == phase: // no token, so there is room for one
+		if s.state.CompareAndSwap(v, v^lastToken) {
+			return nil
+		}
+	case v&waiters == 0 && tokens(v) > 0 && !s.full(v):
+		if s.state.CompareAndSwap(v, v+oneToken) {
+			return nil
+		}
+	}
+	return s.release()
+}
+
+func (s *Semaphore) release() error {
 	for {
 		v := s.state.Load()
 		if v&waiters != 0 {

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// sleepers is how Semaphore and Event put processes to sleep and wake them: on
-// the low half of a 64-bit state whose upper half says what they wait for. The
-// low half has only its two top bits:
+// sleepers is how a Semaphore puts processes to sleep and wakes them: on the low
+// half of a 64-bit state whose upper half says what they wait for. The low half
+// has only its two top bits:
 //
 //	31  waiters  somebody may sleep
 //	30  phase    changes with what is waited for, so that nobody goes to sleep

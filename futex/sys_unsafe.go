@@ -21,16 +21,31 @@ const (
 	matchAny = ^uint32(0)
 )
 
+// fixed makes the compiler put a word of Go memory on the heap. The kernel knows
+// a word by its address, and a stack moves when it grows.
+func fixed(addr *atomic.Uint32) {
+	if never {
+		wordSink = addr
+	}
+}
+
+var (
+	never    bool
+	wordSink *atomic.Uint32 //lint:ignore U1000 nobody need read it
+)
+
 // futexWait sleeps while addr holds old, until a wake whose mask meets this
 // one, or the absolute time ts. It blocks its thread, so it goes through the
 // scheduler (Syscall6); the calls that can't block use RawSyscall6.
 func futexWait(addr *atomic.Uint32, old uint32, ts *unix.Timespec, mask uint32) unix.Errno {
+	fixed(addr)
 	_, _, e := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), opWaitBitset,
 		uintptr(old), uintptr(unsafe.Pointer(ts)), 0, uintptr(mask))
 	return e
 }
 
 func futexWake(addr *atomic.Uint32, n int32, mask uint32) (int, unix.Errno) {
+	fixed(addr)
 	r, _, e := unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), opWakeBitset,
 		uintptr(n), 0, 0, uintptr(mask))
 	return int(r), e
@@ -41,12 +56,16 @@ func futexWakePrivate(addr *atomic.Uint32) {
 }
 
 func futexRequeue(from *atomic.Uint32, wake int32, to *atomic.Uint32, move int32, old uint32) (int, unix.Errno) {
+	fixed(from)
+	fixed(to)
 	r, _, e := unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(from)), opCmpRequeue,
 		uintptr(wake), uintptr(move), uintptr(unsafe.Pointer(to)), uintptr(old))
 	return int(r), e
 }
 
 func futexWakeOp(addr *atomic.Uint32, n int32, addr2 *atomic.Uint32, n2 int32, op uint32) (int, unix.Errno) {
+	fixed(addr)
+	fixed(addr2)
 	r, _, e := unix.RawSyscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(addr)), opWakeOp,
 		uintptr(n), uintptr(n2), uintptr(unsafe.Pointer(addr2)), uintptr(op))
 	return int(r), e
@@ -66,6 +85,7 @@ const (
 )
 
 func (e *waitvEntry) set(addr *atomic.Uint32, old uint32, private bool) {
+	fixed(addr)
 	e.val, e.addr, e.flags = uint64(old), uint64(uintptr(unsafe.Pointer(addr))), sizeU32
 	if private {
 		e.flags |= opPrivate

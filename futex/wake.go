@@ -41,6 +41,9 @@ func WakeBitset(addr *atomic.Uint32, n int, mask uint32) (int, error) {
 // rest to sleep on to, all in one step, if *from still holds old; else it does
 // nothing and returns EAGAIN (as *os.SyscallError). It returns how many it
 // woke and moved together. Negative numbers are refused with EINVAL.
+//
+// A signal sends a sleeper that was moved back to from, as the kernel knows no
+// better: change *from before, so that it finds that out.
 func Requeue(from *atomic.Uint32, wake int, to *atomic.Uint32, move int, old uint32) (int, error) {
 	w, e := limit(wake)
 	m, e2 := limit(move)

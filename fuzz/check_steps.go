@@ -89,7 +89,7 @@ func (w *World) ofThread(cur []byte, p, t int, dying bool, emit func([]byte) boo
 		// A late step of a sleeper is that its call comes back.
 		return m.Late != LateAny || w.try(cur, p, t, &a.interrupt, emit)
 	case th[offSleep] != 0:
-		return (!m.Timer || w.try(cur, p, t, &a.timeout, emit)) &&
+		return (!m.Timer && th[offLife] != bounded || w.try(cur, p, t, &a.timeout, emit)) &&
 			(!m.Spurious || w.try(cur, p, t, &a.spurious, emit)) &&
 			(cur[offGiveUps] == 0 || w.try(cur, p, t, &a.giveUp, emit))
 	case !dying:

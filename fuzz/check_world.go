@@ -46,6 +46,7 @@ const (
 
 	procDying, guardianDead = 1, 2 // a process's life
 	threadDead              = 0x80 // a thread's life; the low bits are a Wakeup
+	bounded                 = 0x40 // it sleeps by SleepBounded
 )
 
 func newWorld(m *Model) *World {
@@ -138,6 +139,13 @@ func (w *World) Sleep(step int, cells ...int) {
 	}
 }
 
+// SleepBounded is Sleep that may end with TimedOut, also where Model.Timer says
+// nothing of all the others.
+func (w *World) SleepBounded(step int, cells ...int) {
+	w.Sleep(step, cells...)
+	w.self()[offLife] = bounded
+}
+
 // Wake wakes up to n threads that sleep on cell c, any of them, and returns
 // how many it woke. A thread of a dying process can be among them.
 func (w *World) Wake(n, c int) int {
@@ -156,7 +164,7 @@ func (w *World) Wake(n, c int) int {
 		if n-woken < len(asleep) {
 			i = w.Choose(len(asleep))
 		}
-		w.s[asleep[i]+offSleep] = 0
+		w.s[asleep[i]+offSleep], w.s[asleep[i]+offLife] = 0, byte(Woken)
 		asleep = slices.Delete(asleep, i, i+1)
 	}
 	return woken

@@ -1,0 +1,20 @@
+package futex
+
+import "unsafe"
+
+// TieGuardians makes every robust list of this process circular, as a bug
+// might: the last node leads back to the first.
+func TieGuardians() {
+	guardianSets.Lock()
+	defer guardianSets.Unlock()
+	for _, g := range guardianSets.at {
+		for _, k := range g.all {
+			end := uintptr(unsafe.Pointer(k.head))
+			link := &k.head.next
+			for link.Load() != end {
+				link = &nodeAt(link).next
+			}
+			link.Store(k.head.next.Load())
+		}
+	}
+}

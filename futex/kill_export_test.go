@@ -1,0 +1,56 @@
+package futex
+
+import (
+	"context"
+	"runtime"
+	"time"
+)
+
+// SetRechecks sets how often a waiter looks for a dead owner of a lock and of
+// tokens, in a process that has no waiters yet.
+func SetRechecks(lock, tokens time.Duration) { recheck, reclaimEvery = lock, tokens }
+
+// LockUnnamed is broken: it sleeps without naming the word, so that a wake dies
+// with the thread that got it.
+func (m *RobustMutex) LockUnnamed() error {
+	addr := addressOfState(&m.state)
+	r := regionOf(addr)
+	me, err := r.me(addr)
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	died, err := m.lockPinned(context.Background(), r, me, lowWord(&m.state))
+	if err != nil {
+		return err
+	}
+	return m.acquired(r, died)
+}
+
+// UnlockTwoSteps is broken: between its store and its wake one can die.
+func (m *RobustMutex) UnlockTwoSteps() error {
+	v := m.state.Load()
+	for !m.state.CompareAndSwap(v, v&waiters) {
+		v = m.state.Load()
+	}
+	if v&waiters != 0 {
+		futexWake(lowWord(&m.state), 1, matchAny)
+	}
+	return nil
+}
+
+// A JudgeFunc says that processes are gone to their last thread.
+type JudgeFunc func() bool
+
+func (f JudgeFunc) dead(uint32) bool { return f() }
+func (f JudgeFunc) close()           {}
+
+// JudgeBy makes f the judge of the region that m lies in, for a time in which
+// nobody uses the region.
+func (m *RobustMutex) JudgeBy(f JudgeFunc) (undo func()) {
+	r := regionOf(addressOfState(&m.state))
+	old := r.judge
+	r.judge = f
+	return func() { r.judge = old }
+}

@@ -1,0 +1,58 @@
+package futex_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/fuzz"
+)
+
+// tight says how killing is judged here: the survivors have 400 ms, and no
+// timer that helps a robust lock is shorter than 20 s (see killops_test.go).
+func tight() *fuzz.Options {
+	o := &fuzz.Options{Patience: 400 * time.Millisecond, MaxFailures: 3}
+	if os.Getenv("RAWIPC_KILLPOINTS") == "" {
+		o.Points = "3" // of each cast; CI runs a tenth, and "all" runs all
+	}
+	return o
+}
+
+func killEach(t *testing.T, scenarios ...*fuzz.Scenario) {
+	t.Helper()
+	plainBuild(t)
+	for _, sc := range scenarios {
+		fuzz.KillEach(t, sc, tight())
+	}
+}
+
+func TestKillPointsLock(t *testing.T) {
+	killEach(t, killLockFree, killLockWoken, killLockDead, killLockDying, killUnlock, killTryLock)
+}
+func TestKillPointsRegion(t *testing.T) { killEach(t, killAttach, killDetach) }
+func TestKillPointsSem(t *testing.T) {
+	killEach(t, killAcquireFree, killAcquireWoken, killRelease)
+}
+func TestKillPointsOwned(t *testing.T) {
+	killEach(t, killAcquireOwned, killAcquireOwnedWoken, killReleaseOwned)
+}
+func TestKillPointsEvent(t *testing.T) { killEach(t, killSet, killWait, killPublish) }
+// plainBuild skips in a build for the race detector: its instructions are not
+// those that users run, and a step through them takes ten times as long.
+func plainBuild(t *testing.T) {
+	t.Helper()
+	if raceEnabled {
+		t.Skip("kill points are those of the build without -race")
+	}
+}
+
+func TestKillPointsCatch(t *testing.T) {
+	plainBuild(t)
+	for _, sc := range []*fuzz.Scenario{killUnnamed, killTwoSteps} {
+		opts := tight()
+		opts.Points, opts.ReportOnly, opts.MaxFailures = "all", true, 2
+		if rep := fuzz.KillEach(t, sc, opts); rep.Stuck == 0 || rep.Corrupt != 0 {
+			t.Errorf("%s: %d stuck, %d corrupt; want some, 0", sc.Name(), rep.Stuck, rep.Corrupt)
+		}
+	}
+}
