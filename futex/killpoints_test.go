@@ -37,6 +37,7 @@ func TestKillPointsOwned(t *testing.T) {
 	killEach(t, killAcquireOwned, killAcquireOwnedWoken, killReleaseOwned)
 }
 func TestKillPointsEvent(t *testing.T) { killEach(t, killSet, killWait, killPublish) }
+
 // plainBuild skips in a build for the race detector: its instructions are not
 // those that users run, and a step through them takes ten times as long.
 func plainBuild(t *testing.T) {
