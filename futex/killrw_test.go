@@ -3,7 +3,6 @@ package futex_test
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -203,6 +202,8 @@ func rwOp(name string, others int32, build func(w *rwWard) fuzz.Op) *fuzz.Scenar
 
 func rwAttached[T any](s *fuzz.Segment) (*T, *futex.Region) {
 	futex.SetLookAround(20 * time.Second)
+	futex.SetRechecks(20*time.Second, 10*time.Millisecond)
+	futex.SetMutexSpins(2) // each look is many points, and like the last
 	r, err := futex.Attach(s.Mem, s.File)
 	if err != nil {
 		panic(err)
@@ -214,36 +215,34 @@ func rwAttached[T any](s *fuzz.Segment) (*T, *futex.Region) {
 	return v, r
 }
 
-func rwCast(name string, peers ...fuzz.Peer) fuzz.Cast { return fuzz.Cast{Name: name, Peers: peers} }
-
 var (
 	killRLockFirst = rwOp("first rlock", 0, func(w *rwWard) fuzz.Op {
 		return fuzz.Op{Do: w.pass, Casts: []fuzz.Cast{
-			rwCast("nobody"),
-			rwCast("dead reader", w.dead(false), w.writer(fuzz.AtPoint)),
+			cast("nobody"),
+			cast("dead reader", w.dead(false), w.writer(fuzz.AtPoint)),
 		}}
 	})
 	killRLockFree = rwOp("rlock free", 0, func(w *rwWard) fuzz.Op {
 		return fuzz.Op{Prepare: w.takeSlot, Do: w.pass, Casts: []fuzz.Cast{
-			rwCast("nobody"),
-			rwCast("writer", w.writer(fuzz.AtPoint)),
-			rwCast("writer and bargers", w.writer(fuzz.AtPoint), w.readBarger(), w.writeBarger()),
+			cast("nobody"),
+			cast("writer", w.writer(fuzz.AtPoint)),
+			cast("writer and bargers", w.writer(fuzz.AtPoint), w.readBarger(), w.writeBarger()),
 		}}
 	})
 	killRLockBehind = rwOp("rlock behind a writer", 0, func(w *rwWard) fuzz.Op {
 		return fuzz.Op{Prepare: w.takeSlot, Do: w.pass, Casts: []fuzz.Cast{
-			rwCast("nobody", w.holder(true)),
-			rwCast("reader", w.holder(true), w.reader(fuzz.Behind)),
-			rwCast("writer and reader", w.holder(true), w.writer(fuzz.Behind), w.reader(fuzz.Behind)),
-			rwCast("reader and bargers", w.holder(true), w.reader(fuzz.Behind), w.readBarger(), w.writeBarger()),
-			rwCast("readers inside", w.holder(true), w.insideReader(), w.insideReader(), w.reader(fuzz.Asleep)),
+			cast("nobody", w.holder(true)),
+			cast("reader", w.holder(true), w.reader(fuzz.Behind)),
+			cast("writer and reader", w.holder(true), w.writer(fuzz.Behind), w.reader(fuzz.Behind)),
+			cast("reader and bargers", w.holder(true), w.reader(fuzz.Behind), w.readBarger(), w.writeBarger()),
+			cast("readers inside", w.holder(true), w.insideReader(), w.insideReader(), w.reader(fuzz.Asleep)),
 		}}
 	})
 	killRLockDead = rwOp("rlock of the dead", 1, func(w *rwWard) fuzz.Op {
 		return fuzz.Op{Prepare: w.takeSlot, Do: w.pass, Casts: []fuzz.Cast{
-			rwCast("nobody", w.dead(true)),
-			rwCast("reader", w.dead(true), w.reader(fuzz.AtPoint)),
-			rwCast("writer and barger", w.dead(true), w.writer(fuzz.AtPoint), w.readBarger()),
+			cast("nobody", w.dead(true)),
+			cast("reader", w.dead(true), w.reader(fuzz.AtPoint)),
+			cast("writer and barger", w.dead(true), w.writer(fuzz.AtPoint), w.readBarger()),
 		}}
 	})
 	killRUnlock = rwOp("runlock", 0, func(w *rwWard) fuzz.Op {
@@ -251,37 +250,37 @@ var (
 			Prepare: w.mu.RLock,
 			Do:      w.mu.RUnlock,
 			Casts: []fuzz.Cast{
-				rwCast("nobody"),
-				rwCast("writer", w.writer(fuzz.Asleep)),
-				rwCast("writer and bargers", w.writer(fuzz.Asleep), w.readBarger(), w.writeBarger()),
-				rwCast("writer and reader", w.writer(fuzz.Asleep), w.reader(fuzz.Asleep)),
-				rwCast("inside", w.insideWriter(), w.insideReader(), w.writer(fuzz.Asleep)),
+				cast("nobody"),
+				cast("writer", w.writer(fuzz.Asleep)),
+				cast("writer and bargers", w.writer(fuzz.Asleep), w.readBarger(), w.writeBarger()),
+				cast("writer and reader", w.writer(fuzz.Asleep), w.reader(fuzz.Asleep)),
+				cast("inside", w.insideWriter(), w.insideReader(), w.writer(fuzz.Asleep)),
 			},
 		}
 	})
 	killWLockFree = rwOp("wlock free", 0, func(w *rwWard) fuzz.Op {
 		return fuzz.Op{Do: w.write, Casts: []fuzz.Cast{
-			rwCast("nobody"),
-			rwCast("reader", w.reader(fuzz.AtPoint)),
-			rwCast("writer", w.writer(fuzz.AtPoint)),
-			rwCast("writer and bargers", w.writer(fuzz.AtPoint), w.readBarger(), w.writeBarger()),
+			cast("nobody"),
+			cast("reader", w.reader(fuzz.AtPoint)),
+			cast("writer", w.writer(fuzz.AtPoint)),
+			cast("writer and bargers", w.writer(fuzz.AtPoint), w.readBarger(), w.writeBarger()),
 		}}
 	})
 	killWLockDrain = rwOp("wlock behind readers", 0, func(w *rwWard) fuzz.Op {
 		return fuzz.Op{Do: w.write, Casts: []fuzz.Cast{
-			rwCast("nobody", w.holder(false)),
-			rwCast("two readers", w.holder(false), w.holder(false)),
-			rwCast("reader", w.holder(false), w.reader(fuzz.Behind)),
-			rwCast("writer and reader", w.holder(false), w.writer(fuzz.Behind), w.reader(fuzz.Behind)),
-			rwCast("dead reader", w.holder(false), w.dead(false), w.reader(fuzz.Behind)),
-			rwCast("bargers", w.holder(false), w.reader(fuzz.Behind), w.readBarger(), w.writeBarger()),
+			cast("nobody", w.holder(false)),
+			cast("two readers", w.holder(false), w.holder(false)),
+			cast("reader", w.holder(false), w.reader(fuzz.Behind)),
+			cast("writer and reader", w.holder(false), w.writer(fuzz.Behind), w.reader(fuzz.Behind)),
+			cast("dead reader", w.holder(false), w.dead(false), w.reader(fuzz.Behind)),
+			cast("bargers", w.holder(false), w.reader(fuzz.Behind), w.readBarger(), w.writeBarger()),
 		}}
 	})
 	killWLockDead = rwOp("wlock of the dead", 1, func(w *rwWard) fuzz.Op {
 		return fuzz.Op{Do: w.write, Casts: []fuzz.Cast{
-			rwCast("nobody", w.dead(true)),
-			rwCast("reader", w.dead(true), w.reader(fuzz.AtPoint)),
-			rwCast("writer and bargers", w.dead(true), w.writer(fuzz.AtPoint), w.readBarger(), w.writeBarger()),
+			cast("nobody", w.dead(true)),
+			cast("reader", w.dead(true), w.reader(fuzz.AtPoint)),
+			cast("writer and bargers", w.dead(true), w.writer(fuzz.AtPoint), w.readBarger(), w.writeBarger()),
 		}}
 	})
 	killWUnlock = rwOp("wunlock", 0, func(w *rwWard) fuzz.Op {
@@ -289,11 +288,11 @@ var (
 			Prepare: w.lock,
 			Do:      w.leaveWrite,
 			Casts: []fuzz.Cast{
-				rwCast("nobody"),
-				rwCast("readers", w.reader(fuzz.Asleep), w.reader(fuzz.Asleep)),
-				rwCast("readers and writer", w.reader(fuzz.Asleep), w.reader(fuzz.Asleep), w.writer(fuzz.Asleep)),
-				rwCast("readers and bargers", w.reader(fuzz.Asleep), w.writer(fuzz.Asleep), w.readBarger(), w.writeBarger()),
-				rwCast("inside", w.insideReader(), w.insideWriter(), w.reader(fuzz.Asleep)),
+				cast("nobody"),
+				cast("readers", w.reader(fuzz.Asleep), w.reader(fuzz.Asleep)),
+				cast("readers and writer", w.reader(fuzz.Asleep), w.reader(fuzz.Asleep), w.writer(fuzz.Asleep)),
+				cast("readers and bargers", w.reader(fuzz.Asleep), w.writer(fuzz.Asleep), w.readBarger(), w.writeBarger()),
+				cast("inside", w.insideReader(), w.insideWriter(), w.reader(fuzz.Asleep)),
 			},
 		}
 	})
@@ -303,7 +302,7 @@ var (
 		return fuzz.Op{
 			Prepare: w.mu.RLock,
 			Do:      w.mu.RUnlockUnnamed,
-			Casts:   []fuzz.Cast{rwCast("writer", w.writer(fuzz.Asleep))},
+			Casts:   []fuzz.Cast{cast("writer", w.writer(fuzz.Asleep))},
 		}
 	})
 	killWUnlockUnnamed = rwOp("mutant: open, then wake", 0, func(w *rwWard) fuzz.Op {
@@ -314,7 +313,7 @@ var (
 				w.writers.Add(-1)
 				return w.mu.UnlockUnnamed()
 			},
-			Casts: []fuzz.Cast{rwCast("readers", w.reader(fuzz.Asleep), w.reader(fuzz.Asleep))},
+			Casts: []fuzz.Cast{cast("readers", w.reader(fuzz.Asleep), w.reader(fuzz.Asleep))},
 		}
 	})
 )
@@ -408,16 +407,16 @@ func recOp(name string, others int32, build func(w *recWard) fuzz.Op) *fuzz.Scen
 var (
 	killRecLock = recOp("recursive lock", 0, func(w *recWard) fuzz.Op {
 		return fuzz.Op{Do: w.pass, Casts: []fuzz.Cast{
-			rwCast("nobody"),
-			rwCast("rival", w.sleeper(fuzz.AtPoint, false)),
-			rwCast("woken", w.holder(), w.sleeper(fuzz.Behind, false)),
-			rwCast("inside", w.holder(), w.sleeper(fuzz.Asleep, true), w.sleeper(fuzz.Asleep, false)),
+			cast("nobody"),
+			cast("rival", w.sleeper(fuzz.AtPoint, false)),
+			cast("woken", w.holder(), w.sleeper(fuzz.Behind, false)),
+			cast("inside", w.holder(), w.sleeper(fuzz.Asleep, true), w.sleeper(fuzz.Asleep, false)),
 		}}
 	})
 	killRecDead = recOp("recursive lock of the dead", 1, func(w *recWard) fuzz.Op {
 		return fuzz.Op{Do: w.pass, Casts: []fuzz.Cast{
-			rwCast("nobody", w.dead()),
-			rwCast("rival", w.dead(), w.sleeper(fuzz.AtPoint, false)),
+			cast("nobody", w.dead()),
+			cast("rival", w.dead(), w.sleeper(fuzz.AtPoint, false)),
 		}}
 	})
 	killRecUnlock = recOp("recursive unlock", 0, func(w *recWard) fuzz.Op {
@@ -426,39 +425,25 @@ var (
 			Prepare: func() error { return w.lock(o) },
 			Do:      func() error { return w.leave(o) },
 			Casts: []fuzz.Cast{
-				rwCast("nobody"),
-				rwCast("sleeper", w.sleeper(fuzz.Asleep, false)),
-				rwCast("inside", w.sleeper(fuzz.Asleep, true), w.sleeper(fuzz.Asleep, false)),
+				cast("nobody"),
+				cast("sleeper", w.sleeper(fuzz.Asleep, false)),
+				cast("inside", w.sleeper(fuzz.Asleep, true), w.sleeper(fuzz.Asleep, false)),
 			},
 		}
 	})
 )
 
-func killRW(t *testing.T, scenarios ...*fuzz.Scenario) {
-	t.Helper()
-	opts := fuzz.Options{Patience: 400 * time.Millisecond, MaxFailures: 3}
-	switch {
-	case os.Getenv("RAWIPC_KILLPOINTS") != "":
-	case testing.Short():
-		opts.Points = "1"
-	default:
-		opts.Points = "3" // there are thousands, most of them in loops
-	}
-	for _, sc := range scenarios {
-		fuzz.KillEach(t, sc, &opts)
-	}
-}
-
 func TestKillPointsRLock(t *testing.T) {
-	killRW(t, killRLockFirst, killRLockFree, killRLockBehind, killRLockDead)
+	killEach(t, killRLockFirst, killRLockFree, killRLockBehind, killRLockDead)
 }
-func TestKillPointsRUnlock(t *testing.T) { killRW(t, killRUnlock) }
+func TestKillPointsRUnlock(t *testing.T) { killEach(t, killRUnlock) }
 func TestKillPointsRWLock(t *testing.T) {
-	killRW(t, killWLockFree, killWLockDrain, killWLockDead)
+	killEach(t, killWLockFree, killWLockDrain, killWLockDead)
 }
-func TestKillPointsRWUnlock(t *testing.T)  { killRW(t, killWUnlock) }
-func TestKillPointsRecursive(t *testing.T) { killRW(t, killRecLock, killRecDead, killRecUnlock) }
+func TestKillPointsRWUnlock(t *testing.T)  { killEach(t, killWUnlock) }
+func TestKillPointsRecursive(t *testing.T) { killEach(t, killRecLock, killRecDead, killRecUnlock) }
 func TestKillPointsRWCatch(t *testing.T) {
+	plainBuild(t)
 	for _, sc := range []*fuzz.Scenario{killRUnlockUnnamed, killWUnlockUnnamed} {
 		opts := &fuzz.Options{Points: "all", ReportOnly: true, MaxFailures: 1}
 		if rep := fuzz.KillEach(t, sc, opts); rep.Stuck == 0 || rep.Corrupt != 0 {

@@ -84,7 +84,7 @@ var recursiveRival = proc.Register("recursiveRival", func(ctx context.Context, s
 	return g.Mu.Unlock(me)
 })
 
-func TestCase067ThreeDeep(t *testing.T) {
+func TestCase067ThreeLocks(t *testing.T) {
 	s := newShared[recursive](t)
 	g, me := s.Ptr(), futex.NewOwner()
 	for range 3 {

@@ -3,7 +3,6 @@ package futex_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -403,16 +402,10 @@ func runStorm(t *testing.T, children int, d time.Duration) {
 	passes(t, &g.Mu, writing, nil)
 }
 
-// longRun says that the tests' flag of that name is set.
-func longRun() bool {
-	f := flag.Lookup("long")
-	return f != nil && f.Value.String() == "true"
-}
-
 func TestCase103Storm(t *testing.T) {
 	d := time.Second
 	switch {
-	case longRun():
+	case *long:
 		d = time.Minute
 	case testing.Short():
 		d = 200 * time.Millisecond

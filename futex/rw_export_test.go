@@ -80,3 +80,7 @@ func (m *RWMutex) UnlockUnnamed() error {
 		}
 	}
 }
+
+// SetMutexSpins sets how often a waiter looks before it sleeps, in a process that
+// has no waiters yet.
+func SetMutexSpins(n int) { mutexSpins = n }
