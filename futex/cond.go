@@ -38,7 +38,8 @@ type Cond struct {
 	mu   RobustMutex   // held for each change of the slots
 	turn atomic.Uint64 // the next waiting process's place in line
 	lock atomic.Uint64 // where the waiters' lock lies, from here; 0: nobody waits
-	all  atomic.Uint64 // 1 while a Broadcast is not through
+	all  atomic.Uint32 // 1 while a Broadcast is not through
+	top  atomic.Uint32 // as many slots have been in use
 
 	slots [MaxWaiters]waiterSlot
 }
@@ -116,8 +117,9 @@ func (c *Cond) enterCond() (*Region, error) {
 	}
 	err := c.mu.Lock()
 	if errors.Is(err, ErrOwnerDead) {
-		for i := range c.slots {
-			if s := &c.slots[i]; signals(s.state.Load()) > 0 {
+		used := c.used()
+		for i := range used {
+			if s := &used[i]; signals(s.state.Load()) > 0 {
 				wakeAllSleepers(&s.state)
 			}
 		}
@@ -167,7 +169,7 @@ func (c *Cond) Notify(n int) error {
 func (c *Cond) send(n int) {
 	if n == All {
 		c.all.Store(1) // so that all will have been woken, whoever does it
-		for range c.slots {
+		for range c.used() {
 			if s := c.oldest(); s != nil {
 				v := s.state.Load()
 				c.signal(s, waiting(v)-signals(v))
@@ -199,8 +201,9 @@ func (c *Cond) signal(s *waiterSlot, k uint64) {
 // oldest finds the process that has waited longest for a signal and is not known
 // to be dying.
 func (c *Cond) oldest() (first *waiterSlot) {
-	for i := range c.slots {
-		s := &c.slots[i]
+	used := c.used()
+	for i := range used {
+		s := &used[i]
 		if v := s.state.Load(); waiting(v) > signals(v) && s.live.Load()&ownerDied == 0 &&
 			(first == nil || int64(s.since.Load()-first.since.Load()) < 0) {
 			first = s
@@ -213,8 +216,9 @@ func (c *Cond) oldest() (first *waiterSlot) {
 // to others. It looks at those that the kernel has marked or, if deep, at all.
 // The inner lock is held.
 func (c *Cond) reap(r *Region, deep bool) {
-	for i := range c.slots {
-		s := &c.slots[i]
+	used := c.used()
+	for i := range used {
+		s := &used[i]
 		live := s.live.Load()
 		if live == 0 || live&ownerDied == 0 && !deep || !r.fullyDead(owner(live)) {
 			continue
@@ -237,10 +241,14 @@ func (c *Cond) reap(r *Region, deep bool) {
 	}
 }
 
+// used are the slots that have been in use.
+func (c *Cond) used() []waiterSlot { return c.slots[:min(c.top.Load(), MaxWaiters)] }
+
 // forget notes that nobody waits any more, if so. The inner lock is held.
 func (c *Cond) forget() {
-	for i := range c.slots {
-		if waiting(c.slots[i].state.Load()) != 0 {
+	used := c.used()
+	for i := range used {
+		if waiting(used[i].state.Load()) != 0 {
 			return
 		}
 	}

@@ -30,6 +30,7 @@ func (c *Cond) Occupy(waits uint64) (undo func()) {
 	r := regionOf(addressOfState(&c.turn))
 	old := r.judge
 	r.judge = allAlive{}
+	c.top.Store(MaxWaiters)
 	for i := range c.slots {
 		c.slots[i].set(waits, 0)
 		c.slots[i].live.Store(uint64(i+1)<<32 | 1)

@@ -141,8 +141,9 @@ func (c *Cond) join(q *condQueue, m CondLocker) (*waiterSlot, *condWaiter, error
 func (c *Cond) slotFor(r *Region) (*waiterSlot, error) {
 	for _, deep := range []bool{false, true} {
 		var free, idle *waiterSlot
-		for i := range c.slots {
-			s := &c.slots[i]
+		used := c.used()
+		for i := range used {
+			s := &used[i]
 			switch live := s.live.Load(); {
 			case live != 0 && owner(live) == r.id:
 				return s, nil
@@ -151,6 +152,10 @@ func (c *Cond) slotFor(r *Region) (*waiterSlot, error) {
 			case idle == nil && waiting(s.state.Load())+s.busy.Load() == 0:
 				idle = s
 			}
+		}
+		if n := c.top.Load(); free == nil && n < MaxWaiters {
+			free = &c.slots[n]
+			c.top.Store(n + 1)
 		}
 		if free == nil {
 			free = idle

@@ -79,7 +79,7 @@ func (m *Mutex) Unlock() {
 
 // mutexSpins is how often a waiter looks before it sleeps. A lock is held for
 // less time than a wake takes, or it is worth sleeping for.
-const mutexSpins = 100
+var mutexSpins = 100
 
 func (m *Mutex) lockSlow(ctx context.Context) error {
 	for i := 0; i < mutexSpins && ManyCPUs(); i++ {

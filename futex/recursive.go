@@ -14,7 +14,8 @@ import (
 
 // An Owner is who holds a [RecursiveMutex]: what a thread is elsewhere.
 // Goroutines have no identity, so each that locks recursively has an Owner of
-// its own. It belongs to one process and serves one goroutine at a time.
+// its own, from [NewOwner]. It belongs to one process and serves one goroutine
+// at a time.
 type Owner struct{ id uint64 }
 
 // NewOwner makes an Owner, different from all others in all processes.
@@ -23,6 +24,14 @@ func NewOwner() *Owner {
 		if id := rand.Uint64(); id != 0 {
 			return &Owner{id}
 		}
+	}
+}
+
+// check panics for an Owner that is nobody: a lock between two holders has no
+// owner either, and would take this one for its holder.
+func (o *Owner) check() {
+	if o == nil || o.id == 0 {
+		panic("futex: a RecursiveMutex wants an Owner from NewOwner")
 	}
 }
 
@@ -90,7 +99,7 @@ func (m *RecursiveMutex) deeper() error {
 // heldBy reports whether o holds m. The id alone would do for the living; that
 // this process holds the lock rules out what a dead one left there.
 func (m *RecursiveMutex) heldBy(o *Owner) bool {
-	if m.owner.Load() != o.id {
+	if o.check(); m.owner.Load() != o.id {
 		return false
 	}
 	r := regionOf(addressOfState(&m.mu.state))

@@ -121,6 +121,7 @@ func (r *Region) Detach() error {
 	for i := range regionCache {
 		regionCache[i].CompareAndSwap(r, nil)
 	}
+	dropSlots(r)
 	regions.Unlock()
 	// An operation may have one kernel call to go that names a word here.
 	for r.waking.Load() != 0 {

@@ -251,7 +251,7 @@ var (
 
 // lockSlow waits for the lock. It returns whether the last owner died.
 func (m *RobustMutex) lockSlow(ctx context.Context, r *Region, me uint64) (died bool, err error) {
-	for i := 0; i < mutexSpins && ManyCPUs(); i++ {
+	for i := 0; i == 0 || i < mutexSpins && ManyCPUs(); i++ {
 		if v := m.state.Load(); free(v) && m.state.CompareAndSwap(v, me|v&waiters) {
 			return false, nil
 		}

@@ -2,7 +2,6 @@ package futex_test
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -56,10 +55,12 @@ func TestRWMutexSlotTakenOnce(t *testing.T) {
 
 // rwPair is a lock with two counters that are equal while no writer is inside.
 type rwPair struct {
-	Mu   futex.RWMutex
-	A, B int64
-	In   atomic.Int32 // children that are where the test wants them
-	Over atomic.Int32 // they are to end
+	Mu       futex.RWMutex
+	A, B     int64
+	In       atomic.Int32 // children that are where the test wants them
+	Over     atomic.Int32 // they are to end
+	Got      atomic.Int32 // goroutines that had the lock once
+	Sections atomic.Int64
 }
 
 type rwChild = *proc.Func[*shm.Shared[rwPair]]
@@ -187,49 +188,4 @@ func TestRWMutexWritersStarveNoReader(t *testing.T) {
 		longest = max(longest, time.Since(start))
 	}
 	t.Logf("a reader waited %v at most", longest)
-}
-
-// A reader that dies is no more than gone.
-func TestRWMutexDeadReader(t *testing.T) {
-	s := newShared[rwPair](t)
-	p := startRW(t, rwReadAndStay, s)
-	until(t, "reading", func() bool { return s.Ptr().In.Load() == 1 })
-	if ok, err := s.Ptr().Mu.TryLock(); ok || err != nil {
-		t.Errorf("beside a reader: %v, %v", ok, err)
-	}
-	end(t, p)
-	if err := s.Ptr().Mu.LockContext(within(t)); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Ptr().Mu.Unlock(); err != nil {
-		t.Error(err)
-	}
-}
-
-// After a writer's death readers and writers are told so, until one says that
-// all is in order.
-func TestRWMutexDeadWriter(t *testing.T) {
-	s := newShared[rwPair](t)
-	m := &s.Ptr().Mu
-	p := startRW(t, rwWriteAndStay, s)
-	until(t, "writing", func() bool { return s.Ptr().In.Load() == 1 })
-	end(t, p)
-	if err := m.RLockContext(within(t)); err != futex.ErrOwnerDead {
-		t.Fatalf("a reader: %v", err)
-	}
-	if err := m.RUnlock(); err != nil {
-		t.Error(err)
-	}
-	if err := m.LockContext(within(t)); err != futex.ErrOwnerDead {
-		t.Fatalf("a writer: %v", err)
-	}
-	if err := errors.Join(m.MarkConsistent(), m.Unlock()); err != nil {
-		t.Error(err)
-	}
-	if err := m.RLock(); err != nil {
-		t.Errorf("after the repair: %v", err)
-	}
-	if err := m.RUnlock(); err != nil {
-		t.Error(err)
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"structs"
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -17,13 +16,16 @@ import (
 // A dead reader is no more than gone. After a dead writer all that lock, readers
 // too, hold the lock together with [ErrOwnerDead], until a writer calls
 // MarkConsistent. A writer that waits keeps new readers out, so readers don't
-// starve it. Death is noticed within 250 ms by those who wait.
+// starve it, and readers that wait when it leaves get in before the next one.
+// Death is noticed within 250 ms by those who wait.
 //
 // The zero value is unlocked. It is about 4 KiB, aligned to 8, in memory that
 // each process has declared with [Attach] (package shm does). It has room for
 // [MaxReaders] processes that read; any number of goroutines of each may. A
 // lock belongs to a process. A process that locks for writing while one of its
-// own goroutines reads waits for that one: there is no upgrade.
+// own goroutines reads waits for that one: there is no upgrade. Nor may a
+// goroutine that reads lock for reading once more: a writer that came in between
+// waits for it, and it for the writer.
 //
 // In the terminology of the Go memory model, an Unlock synchronizes before each
 // later RLock and Lock returns, an RUnlock before each later Lock does.
@@ -34,108 +36,17 @@ import (
 type RWMutex struct {
 	_      structs.HostLayout
 	_      noCopy
-	writer RobustMutex // held by the writer, and by whoever recovers from one
+	writer RobustMutex // held by the writer, and by whoever recovers from a dead one
 	// gate keeps readers out while a writer is in or waits for readers to
 	// leave. The low half as in sleepword.go, with phase meaning "closed"; above
 	// it one bit, inside.
 	gate    atomic.Uint64
+	used    atomic.Uint64 // a bit for each slot that ever had a process
 	trouble atomic.Uint32 // inconsistent since a writer's death; written by writers
 	owed    atomic.Uint32 // see letReadersIn
+	_       [24]byte
 	slots   [MaxReaders]readerSlot
 }
-
-// MaxReaders is the number of processes that can read under one [RWMutex].
-const MaxReaders = 64
-
-// readerSlot counts the readers of one process. Only that process changes the
-// count, save that a writer clears it after the process's death.
-type readerSlot struct {
-	// state: the low half as in sleepword.go, with phase meaning "no readers";
-	// above it 24 bits their number, 8 bits counting the slot's processes.
-	state atomic.Uint64
-	id    atomic.Uint32 // the process's identity, 0: free
-	_     [52]byte
-}
-
-const (
-	inside     = 1 << 32 // in the gate: no readers are left, the writer is in
-	maxReaders = 1<<24 - 1
-	nextReader = 1 << 56 // a process follows another one in its slot
-)
-
-func readers(v uint64) uint64 { return v >> 32 & maxReaders }
-
-// withReaders is v with another number of readers.
-func withReaders(v, n uint64) uint64 {
-	v = v&(waiters|0xff<<56) | n<<32
-	if n == 0 {
-		v |= phase
-	}
-	return v
-}
-
-// slot finds this process's slot, or takes one. Its number is kept beside the
-// lock in private memory, where the lock's own value would be.
-func (m *RWMutex) slot() (*readerSlot, error) {
-	if me := quickMe(&m.gate); me != 0 {
-		return &m.slots[uint32(me)-1&(MaxReaders-1)], nil
-	}
-	return m.takeSlot()
-}
-
-// takingSlot is held by the one goroutine of this process that takes a slot. A
-// second one, that found the slot its own already, would count a reader in it
-// before the first has dropped what a dead process left there, and lose it.
-var takingSlot sync.Mutex
-
-func (m *RWMutex) takeSlot() (*readerSlot, error) {
-	addr := addressOfState(&m.gate)
-	r := regionOf(addr)
-	if r == nil {
-		return nil, ErrNotAttached
-	}
-	takingSlot.Lock()
-	defer takingSlot.Unlock()
-	for i := range m.slots {
-		if m.slots[i].id.Load() == r.id {
-			return m.keepSlot(r, i), nil
-		}
-	}
-	for i := range m.slots {
-		s := &m.slots[i]
-		switch id := s.id.Load(); {
-		case id != 0 && !r.fullyDead(id):
-		case s.id.CompareAndSwap(id, r.id):
-			s.inherit()
-			return m.keepSlot(r, i), nil
-		}
-	}
-	return nil, fmt.Errorf("futex: RWMutex: %d other processes read under it, which is the limit: %w", MaxReaders, unix.EAGAIN)
-}
-
-func (m *RWMutex) keepSlot(r *Region, i int) *readerSlot {
-	r.side.node(addressOfState(&m.gate)).me.Store(uint64(r.id)<<32 | uint64(i+1))
-	return &m.slots[i]
-}
-
-// inherit drops what a dead process had in the slot. A writer that waits for
-// the dead one can tell by the count of processes that it is another's now.
-func (s *readerSlot) inherit() {
-	p := pinTo(lowWord(&s.state))
-	defer p.unpin()
-	for {
-		v := s.state.Load()
-		if s.state.CompareAndSwap(v, withReaders(v+nextReader, 0)) {
-			if v&waiters != 0 {
-				wakeAllSleepers(&s.state)
-			}
-			return
-		}
-	}
-}
-
-// drop forgets the readers of a dead process, if v still stands.
-func (s *readerSlot) drop(v uint64) bool { return s.state.CompareAndSwap(v, withReaders(v, 0)) }
 
 // RLock locks m for reading. It blocks while a writer has it or waits for it; it
 // can't be cancelled.
@@ -143,16 +54,37 @@ func (s *readerSlot) drop(v uint64) bool { return s.state.CompareAndSwap(v, with
 // With nil and with [ErrOwnerDead] the caller holds the lock, with any other
 // error it does not: [ErrNotAttached], EAGAIN when [MaxReaders] other processes
 // read (the error says so).
-func (m *RWMutex) RLock() error { return m.RLockContext(context.Background()) }
+func (m *RWMutex) RLock() error {
+	if s := m.quickSlot(); s != nil {
+		// What enter does, where nothing is in the way.
+		if v := s.state.Add(oneReader); readers(v) <= maxReaders {
+			if m.gate.Load()&phase == 0 && m.trouble.Load() == consistent {
+				raceAcquire()
+				return nil
+			}
+			return m.rlock(context.Background(), s)
+		}
+		s.state.Add(^uint64(oneReader - 1))
+	}
+	return m.RLockContext(context.Background())
+}
 
 // RLockContext is [RWMutex.RLock] that returns ctx.Err(), without the lock, when
 // ctx ends first.
 func (m *RWMutex) RLockContext(ctx context.Context) error {
 	s, err := m.slot()
+	if err == nil {
+		err = m.count(s)
+	}
 	if err != nil {
 		return err
 	}
-	in, err := m.enter(s)
+	return m.rlock(ctx, s)
+}
+
+// rlock is RLockContext of a reader that is counted.
+func (m *RWMutex) rlock(ctx context.Context, s *readerSlot) error {
+	in, err := m.look(s)
 	for !in && err == nil {
 		if err = m.waitGate(ctx); err == nil {
 			in, err = m.enter(s)
@@ -185,16 +117,21 @@ func (m *RWMutex) TryRLock() (bool, error) {
 // the gate, then looks at the counts. All four are sequentially consistent, so
 // at least one sees the other.
 func (m *RWMutex) enter(s *readerSlot) (in bool, err error) {
-	for {
-		v := s.state.Load()
-		n := readers(v)
-		if n == maxReaders {
-			return false, fmt.Errorf("futex: RWMutex: %d readers in this process: %w", n, unix.EAGAIN)
-		}
-		if s.state.CompareAndSwap(v, withReaders(v, n+1)) {
-			break
-		}
+	if err := m.count(s); err != nil {
+		return false, err
 	}
+	return m.look(s)
+}
+
+func (m *RWMutex) count(s *readerSlot) error {
+	if n := readers(s.state.Add(oneReader)); n > maxReaders {
+		s.state.Add(^uint64(oneReader - 1))
+		return fmt.Errorf("futex: RWMutex: %d readers in this process, which is the limit: %w", n-1, unix.EAGAIN)
+	}
+	return nil
+}
+
+func (m *RWMutex) look(s *readerSlot) (in bool, err error) {
 	if m.gate.Load()&phase != 0 {
 		return false, m.leave(s)
 	}
@@ -208,6 +145,18 @@ func (m *RWMutex) enter(s *readerSlot) (in bool, err error) {
 // RUnlock undoes one RLock. It fails with EPERM, and changes nothing, if no
 // goroutine of this process holds m for reading. It never blocks.
 func (m *RWMutex) RUnlock() error {
+	if s := m.quickSlot(); s != nil {
+		raceRelease()
+		v := s.state.Load()
+		if v&waiters == 0 && readers(v) != 0 && s.state.CompareAndSwap(v, v-oneReader) {
+			return nil
+		}
+	}
+	return m.runlock()
+}
+
+// runlock is RUnlock where something is not as usual.
+func (m *RWMutex) runlock() error {
 	s, err := m.slot()
 	if err != nil {
 		return err
@@ -227,7 +176,7 @@ func (m *RWMutex) leave(s *readerSlot) error {
 		if v&waiters != 0 && n == 1 {
 			return m.leaveLast(s)
 		}
-		if s.state.CompareAndSwap(v, withReaders(v, n-1)) {
+		if s.state.CompareAndSwap(v, v-oneReader) {
 			return nil
 		}
 	}
@@ -240,12 +189,15 @@ func (m *RWMutex) leaveLast(s *readerSlot) error {
 	defer p.unpin()
 	for {
 		v := s.state.Load()
-		n := readers(v)
-		if n == 0 {
+		next, last := v-oneReader, false
+		switch n := readers(v); {
+		case n == 0:
 			return errNotOwner
+		case n == 1 && v&waiters != 0:
+			next, last = noReaders(v), true
 		}
-		if s.state.CompareAndSwap(v, withReaders(v, n-1)) {
-			if v&waiters != 0 && n == 1 {
+		if s.state.CompareAndSwap(v, next) {
+			if last {
 				wakeAllSleepers(&s.state)
 			}
 			return nil

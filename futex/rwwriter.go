@@ -3,6 +3,7 @@ package futex
 import (
 	"context"
 	"fmt"
+	"math/bits"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,14 +18,17 @@ func (m *RWMutex) Lock() error { return m.LockContext(context.Background()) }
 // LockContext is [RWMutex.Lock] that returns ctx.Err(), without the lock, when
 // ctx ends first; readers that it kept out go on.
 func (m *RWMutex) LockContext(ctx context.Context) error {
-	r, err := m.lockWriter(func() error { return m.writer.LockContext(ctx) })
-	if err != nil {
+	r := regionOf(addressOfState(&m.gate))
+	if r == nil {
+		return ErrNotAttached
+	}
+	if err := m.recovered(m.writer.LockContext(ctx)); err != nil {
 		return err
 	}
 	m.letReadersIn()
 	m.close()
-	for i := range m.slots {
-		if err := m.drain(ctx, r, &m.slots[i]); err != nil {
+	for used := m.used.Load(); used != 0; used &= used - 1 {
+		if err := m.drain(ctx, r, &m.slots[bits.TrailingZeros64(used)]); err != nil {
 			m.open()
 			m.writer.Unlock()
 			return err
@@ -36,32 +40,38 @@ func (m *RWMutex) LockContext(ctx context.Context) error {
 // TryLock locks m for writing if that is possible at once: (true, nil), or
 // (true, ErrOwnerDead). It never blocks.
 func (m *RWMutex) TryLock() (bool, error) {
-	held := false
-	r, err := m.lockWriter(func() (err error) { held, err = m.writer.TryLock(); return err })
-	if err != nil || !held {
+	r := regionOf(addressOfState(&m.gate))
+	if r == nil {
+		return false, ErrNotAttached
+	}
+	if m.read(r) {
+		return false, nil // and no reader is turned away for nothing
+	}
+	held, err := m.writer.TryLock()
+	if held {
+		err = m.recovered(err)
+	}
+	if !held || err != nil {
 		return false, err
 	}
 	m.close()
-	for i := range m.slots {
-		s := &m.slots[i]
-		v := s.state.Load()
-		if readers(v) == 0 || r.fullyDead(s.id.Load()) && s.drop(v) {
-			continue
-		}
+	if m.read(r) {
 		m.open()
 		return false, m.writer.Unlock()
 	}
-	err = m.entered()
-	return true, err
+	return true, m.entered()
 }
 
-// lockWriter takes the writers' lock by the given call.
-func (m *RWMutex) lockWriter(lock func() error) (*Region, error) {
-	r := regionOf(addressOfState(&m.gate))
-	if r == nil {
-		return nil, ErrNotAttached
+// read reports whether a process reads that is not dead. A writer, who has closed
+// the gate, can rely on a no.
+func (m *RWMutex) read(r *Region) bool {
+	for used := m.used.Load(); used != 0; used &= used - 1 {
+		s := &m.slots[bits.TrailingZeros64(used)]
+		if readers(s.state.Load()) != 0 && !r.fullyDead(s.id.Load()) {
+			return true
+		}
 	}
-	return r, m.recovered(lock())
+	return false
 }
 
 func (m *RWMutex) entered() error {
@@ -95,11 +105,11 @@ func (m *RWMutex) drain(ctx context.Context, r *Region, s *readerSlot) error {
 		if r.fullyDead(s.id.Load()) && s.drop(v) {
 			return nil
 		}
-		if v&waiters == 0 {
-			if !s.state.CompareAndSwap(v, v|waiters) {
+		if asleep := v&^phase | waiters; v != asleep {
+			if !s.state.CompareAndSwap(v, asleep) {
 				continue
 			}
-			v |= waiters
+			v = asleep
 		}
 		if _, err := sleepSome(ctx, &s.state, v); err != nil {
 			return err

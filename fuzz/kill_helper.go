@@ -118,7 +118,11 @@ func (h *helper) obey(m message, file *os.File) {
 		cue.ready = func() { h.report(message{Do: "ready", Peer: m.Peer}) }
 		h.parts.Go(func() { h.finish(m, call(func() error { return p.Run(&cue) })) })
 	case "blocked":
-		close(h.cue.blocked)
+		select {
+		case <-h.cue.blocked: // it has slept before
+		default:
+			close(h.cue.blocked)
+		}
 	case "over":
 		close(h.cue.over)
 	case "close":

@@ -1,0 +1,466 @@
+package futex_test
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/futex"
+	"github.com/rawipc/rawipc/fuzz"
+)
+
+// What the kill harness does to Cond, Barrier and Once. Waiters of a Cond need
+// their look around after some deaths. It comes every 10 ms here, where it is
+// said to come every 250, and the survivors have 700 ms of rest before they
+// count as stuck. Barrier and Once look for nothing.
+//
+// In each round an heir does what the dead one's program has left undone, and
+// only that: what is the primitive's own to do, nobody does for it.
+
+const condPages = 2 * 4096
+
+// placed maps a scenario's state to a T.
+func placed[T any](s *fuzz.Segment) (*T, *futex.Region) {
+	futex.SetLookAround(10 * time.Millisecond)
+	r, err := futex.Attach(s.Mem, s.File)
+	if err != nil {
+		panic(err)
+	}
+	v, err := futex.At[T](s.Mem, 0)
+	if err != nil {
+		panic(err)
+	}
+	return v, r
+}
+
+func killAll(t *testing.T, scenarios ...*fuzz.Scenario) {
+	t.Helper()
+	plainBuild(t)
+	opts := tight()
+	opts.Patience = 700 * time.Millisecond
+	for _, sc := range scenarios {
+		fuzz.KillEach(t, sc, opts)
+	}
+}
+
+// room is a Cond with its lock, and how the waits of the victim's process go.
+type room struct {
+	mu       futex.RobustMutex
+	cond     futex.Cond
+	sent     atomic.Int32 // signals for the victim's process
+	returned atomic.Int32 // its waits that have returned, with the lock held
+	in       atomic.Int32 // holders of mu
+}
+
+// enter locks. It reports whether the last holder died.
+func (r *room) enter() (died bool, err error) { return r.entered(r.mu.Lock()) }
+
+func (r *room) entered(err error) (died bool, _ error) {
+	if died = errors.Is(err, futex.ErrOwnerDead); died {
+		r.in.Store(0)
+		err = r.mu.MarkConsistent()
+	}
+	if n := r.in.Add(1); err == nil && n != 1 {
+		err = fmt.Errorf("%d hold the lock", n)
+	}
+	return died, err
+}
+
+func (r *room) leave() error {
+	r.in.Add(-1)
+	return r.mu.Unlock()
+}
+
+// wait waits for one signal. In Wait the lock passes through other hands.
+func (r *room) wait(note func()) error {
+	if _, err := r.enter(); err != nil {
+		return err
+	}
+	r.in.Add(-1)
+	if _, err := r.entered(r.cond.Wait(bg, &r.mu)); err != nil {
+		return err
+	}
+	note()
+	return r.leave()
+}
+
+func (r *room) victim() error { return r.wait(func() { r.returned.Add(1) }) }
+
+func (r *room) sleeper(when fuzz.When) fuzz.Peer {
+	return fuzz.Peer{Name: "sleeper", When: when, Run: func(*fuzz.Cue) error { return r.wait(func() {}) }}
+}
+
+func (r *room) insider() fuzz.Peer {
+	return fuzz.Peer{Name: "insider", When: fuzz.Asleep, Inside: true, Run: func(*fuzz.Cue) error { return r.victim() }}
+}
+
+// waker gives the victim's process n signals when the victim sleeps. In the end
+// it gives one to the sleeper behind, if the program must: if all of the first
+// ones have ended a wait, or somebody died with the lock held.
+func (r *room) waker(n int) fuzz.Peer {
+	return fuzz.Peer{Name: "heir", When: fuzz.Early, Run: func(c *fuzz.Cue) error {
+		c.Ready()
+		c.Blocked()
+		r.sent.Store(int32(n))
+		if err := r.cond.Notify(n); err != nil {
+			return err
+		}
+		c.Over()
+		died, err := r.enter()
+		if err != nil {
+			return err
+		}
+		if died || r.returned.Load() >= r.sent.Load() {
+			err = r.cond.Signal()
+		}
+		return errors.Join(err, r.leave())
+	}}
+}
+
+// rest gives those signals that the victim has not: all, or those of one Notify.
+// inside and outside say how many wait in the victim's process and in others.
+func (r *room) rest(broadcast bool, inside, outside int) fuzz.Peer {
+	return fuzz.Peer{Name: "heir", When: fuzz.Early, Run: func(c *fuzz.Cue) error {
+		c.Ready()
+		c.Over()
+		waits, sent := r.cond.Waiters()
+		switch {
+		case broadcast && (waits != inside+outside && waits != outside || sent > 0):
+			return nil // it has begun, and must come to an end
+		case waits > sent:
+			return r.cond.Notify(waits - sent)
+		}
+		return nil
+	}}
+}
+
+// dead is a process that died with a signal that it had taken, before it had
+// the lock again; or, if it only waited, without one.
+func (r *room) dead(signalled bool) fuzz.Peer {
+	return fuzz.Peer{Name: "dead waiter", When: fuzz.Early, Dies: true, Run: func(c *fuzz.Cue) error {
+		go r.wait(func() {})
+		for waits := 0; waits == 0; waits, _ = r.cond.Waiters() {
+			time.Sleep(100 * time.Microsecond)
+		}
+		if signalled {
+			if _, err := r.enter(); err != nil {
+				return err
+			}
+			if err := r.cond.Signal(); err != nil {
+				return err
+			}
+			for waits := 1; waits != 0; waits, _ = r.cond.Waiters() {
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+		c.Ready()
+		select {}
+	}}
+}
+
+// check: the room can be used, and nobody's wait or signal is left.
+func (r *room) check(bool) error {
+	if _, err := r.enter(); err != nil {
+		return err
+	}
+	done := make(chan error)
+	r.in.Add(-1)
+	go func() {
+		_, err := r.enter()
+		err = errors.Join(err, r.cond.Broadcast(), r.leave())
+		done <- err
+	}()
+	_, err := r.entered(r.cond.Wait(bg, &r.mu))
+	return errors.Join(err, r.leave(), <-done)
+}
+
+func condOp(name string, build func(r *room) fuzz.Op) *fuzz.Scenario {
+	return fuzz.RegisterOp("futex/"+name, condPages, func(s *fuzz.Segment) fuzz.Op {
+		r, region := placed[room](s)
+		op := build(r)
+		op.Check, op.Close = r.check, region.Detach
+		return op
+	})
+}
+
+var (
+	killCondWait = condOp("cond wait", func(r *room) fuzz.Op {
+		return fuzz.Op{
+			Do: r.victim,
+			Casts: []fuzz.Cast{
+				cast("nobody", r.waker(1)),
+				cast("sleeper", r.waker(1), r.sleeper(fuzz.Behind)),
+				// Here there is one for each, as processes take turns.
+				cast("sleepers inside", r.waker(4), r.insider(), r.insider(), r.sleeper(fuzz.Behind)),
+			},
+		}
+	})
+	// The victim finds the dead one, while the sleeper does not look.
+	killCondLook = condOp("cond look around", func(r *room) fuzz.Op {
+		sleeper := r.sleeper(fuzz.Asleep)
+		sleeper.Run = func(*fuzz.Cue) error {
+			futex.SetLookAround(100 * time.Millisecond)
+			return r.wait(func() {})
+		}
+		heir := fuzz.Peer{Name: "heir", When: fuzz.Early, Run: func(c *fuzz.Cue) error {
+			c.Ready()
+			c.Blocked()
+			time.Sleep(30 * time.Millisecond)
+			return r.cond.Signal()
+		}}
+		return fuzz.Op{
+			Do:    r.victim,
+			Casts: []fuzz.Cast{cast("dead waiter and sleeper", heir, r.dead(true), sleeper)},
+		}
+	})
+	killCondSignal = condOp("cond signal", func(r *room) fuzz.Op {
+		return fuzz.Op{
+			Do: r.cond.Signal,
+			Casts: []fuzz.Cast{
+				cast("nobody", r.rest(false, 0, 0)),
+				cast("sleeper", r.rest(false, 0, 1), r.sleeper(fuzz.Asleep)),
+				cast("two sleepers", r.rest(false, 0, 2), r.sleeper(fuzz.Asleep), r.sleeper(fuzz.Asleep)),
+				cast("sleepers inside", r.rest(false, 2, 1), r.insider(), r.insider(), r.sleeper(fuzz.Asleep)),
+				cast("sleeper and dead", r.dead(false), r.rest(false, 0, 1), r.sleeper(fuzz.Asleep)),
+				cast("sleeper and dead with a signal", r.dead(true), r.rest(false, 0, 1), r.sleeper(fuzz.Asleep)),
+			},
+		}
+	})
+	killCondBroadcast = condOp("cond broadcast", func(r *room) fuzz.Op {
+		return fuzz.Op{
+			Do: r.cond.Broadcast,
+			Casts: []fuzz.Cast{
+				cast("two sleepers", r.rest(true, 0, 2), r.sleeper(fuzz.Asleep), r.sleeper(fuzz.Asleep)),
+				cast("sleepers inside", r.rest(true, 2, 2), r.insider(), r.insider(), r.sleeper(fuzz.Asleep), r.sleeper(fuzz.Asleep)),
+			},
+		}
+	})
+)
+
+func TestKillPointsCondWait(t *testing.T) { killAll(t, killCondWait, killCondLook) }
+
+func TestKillPointsCondSignal(t *testing.T) { killAll(t, killCondSignal, killCondBroadcast) }
+
+// lobby is a barrier of the parties that a scenario says.
+type lobby struct {
+	barrier futex.Barrier
+	made    atomic.Int32 // a, b: what a Once makes
+	whole   atomic.Int32
+	runs    atomic.Int32
+	once    futex.Once
+}
+
+// wait may meet a barrier that the heir has broken.
+func (l *lobby) wait() error {
+	_, err := l.barrier.Wait(bg)
+	if errors.Is(err, futex.ErrBroken) {
+		return nil
+	}
+	return err
+}
+
+func (l *lobby) party(when fuzz.When) fuzz.Peer {
+	return fuzz.Peer{Name: "party", When: when, Run: func(*fuzz.Cue) error { return l.wait() }}
+}
+
+func (l *lobby) insider() fuzz.Peer {
+	p := l.party(fuzz.Asleep)
+	p.Name, p.Inside = "insider", true
+	return p
+}
+
+// breaker breaks the barrier for those who wait in vain: the round isn't over.
+// Who waits for a round that is over is not helped by it: there is nobody there.
+func (l *lobby) breaker() fuzz.Peer {
+	return fuzz.Peer{Name: "heir", When: fuzz.Early, Run: func(c *fuzz.Cue) error {
+		c.Ready()
+		c.Over()
+		if l.barrier.Waiting() > 0 && !l.barrier.IsBroken() {
+			l.barrier.Break()
+		}
+		return nil
+	}}
+}
+
+func barrierOp(name string, parties int, build func(l *lobby) fuzz.Op) *fuzz.Scenario {
+	return fuzz.RegisterOp("futex/"+name, 4096, func(s *fuzz.Segment) fuzz.Op {
+		l, region := placed[lobby](s)
+		op := build(l)
+		op.Init = func() error { return l.barrier.Init(parties) }
+		op.Close = region.Detach
+		op.Check = func(bool) error {
+			l.barrier.Reset()
+			if l.barrier.Waiting() != 0 || l.barrier.IsBroken() {
+				return errors.New("Reset leaves something behind")
+			}
+			all := make(chan error)
+			for range parties {
+				go func() { _, err := l.barrier.Wait(bg); all <- err }()
+			}
+			var err error
+			for range parties {
+				err = errors.Join(err, <-all)
+			}
+			return err
+		}
+		return op
+	})
+}
+
+// second comes when the victim sleeps, or is no more: then in vain if it had not
+// arrived.
+func (l *lobby) second() fuzz.Peer {
+	return fuzz.Peer{Name: "second", When: fuzz.Early, Run: func(c *fuzz.Cue) error {
+		c.Ready()
+		c.Blocked()
+		done := make(chan error)
+		go func() { done <- l.wait() }()
+		c.Over()
+		for {
+			select {
+			case err := <-done:
+				return err
+			case <-time.After(5 * time.Millisecond):
+				if l.barrier.Waiting() > 0 {
+					l.barrier.Break()
+				}
+			}
+		}
+	}}
+}
+
+var (
+	killFirst = barrierOp("barrier first", 2, func(l *lobby) fuzz.Op {
+		return fuzz.Op{
+			Do: l.wait,
+			Casts: []fuzz.Cast{
+				cast("second", l.second()),
+				cast("third inside", l.second(), l.insider()),
+			},
+		}
+	})
+	killLast = barrierOp("barrier last", 3, func(l *lobby) fuzz.Op {
+		return fuzz.Op{
+			Do: l.wait,
+			Casts: []fuzz.Cast{
+				cast("two sleepers", l.breaker(), l.party(fuzz.Asleep), l.party(fuzz.Asleep)),
+				cast("next round", l.breaker(), l.party(fuzz.Asleep), l.party(fuzz.Asleep), l.party(fuzz.AtPoint), l.party(fuzz.AtPoint)),
+				cast("one inside", l.breaker(), l.insider(), l.party(fuzz.Asleep)),
+			},
+		}
+	})
+	killAct = barrierOp("barrier action", 2, func(l *lobby) fuzz.Op {
+		return fuzz.Op{
+			Do: func() error {
+				_, err := l.barrier.WaitFunc(bg, func() error { return nil })
+				if errors.Is(err, futex.ErrBroken) {
+					return nil
+				}
+				return err
+			},
+			Casts: []fuzz.Cast{cast("sleeper", l.breaker(), l.party(fuzz.Asleep))},
+		}
+	})
+	killBreak = barrierOp("barrier break", 3, func(l *lobby) fuzz.Op {
+		return fuzz.Op{
+			Do:    func() error { l.barrier.Break(); return nil },
+			Casts: []fuzz.Cast{cast("two sleepers", l.breaker(), l.party(fuzz.Asleep), l.party(fuzz.Asleep))},
+		}
+	})
+	killReset = barrierOp("barrier reset", 3, func(l *lobby) fuzz.Op {
+		return fuzz.Op{
+			Do: func() error { l.barrier.Reset(); return nil },
+			Casts: []fuzz.Cast{
+				cast("two sleepers", l.breaker(), l.party(fuzz.Asleep), l.party(fuzz.Asleep)),
+				cast("next round", l.breaker(), l.party(fuzz.Asleep), l.party(fuzz.Asleep), l.party(fuzz.AtPoint)),
+			},
+		}
+	})
+
+	// A party stands anywhere in Wait while the barrier is broken and reset, and
+	// another one comes. It must see that, or the two wait for each other.
+	pauseWait = barrierOp("barrier wait", 2, func(l *lobby) fuzz.Op {
+		again := func() error {
+			for {
+				if _, err := l.barrier.Wait(bg); !errors.Is(err, futex.ErrBroken) {
+					return err
+				}
+			}
+		}
+		// The other one comes when the victim stands at the point, or, if it has
+		// slept before that, came then.
+		early := fuzz.Peer{Name: "other", When: fuzz.Early, Run: func(c *fuzz.Cue) error {
+			c.Ready()
+			c.Blocked()
+			if !l.made.CompareAndSwap(0, 1) {
+				return nil
+			}
+			return again()
+		}}
+		late := func(f func(*futex.Barrier)) fuzz.Peer {
+			return fuzz.Peer{Name: "late other", When: fuzz.AtPoint, Run: func(*fuzz.Cue) error {
+				if !l.made.CompareAndSwap(0, 1) {
+					return nil
+				}
+				f(&l.barrier)
+				return again()
+			}}
+		}
+		return fuzz.Op{
+			Do: again,
+			Casts: []fuzz.Cast{
+				cast("other", early, late(func(*futex.Barrier) {})),
+				cast("break, reset, other", early, late(func(b *futex.Barrier) { b.Break(); b.Reset() })),
+				cast("twice, other", early, late(func(b *futex.Barrier) { b.Break(); b.Reset(); b.Break(); b.Reset() })),
+			},
+		}
+	})
+)
+
+func TestKillPointsBarrier(t *testing.T) {
+	killAll(t, killFirst, killLast, killAct, killBreak, killReset)
+}
+
+func TestPausePointsBarrier(t *testing.T) {
+	plainBuild(t)
+	fuzz.PauseEach(t, pauseWait, tight())
+}
+
+var killOnce = fuzz.RegisterOp("futex/once", 4096, func(s *fuzz.Segment) fuzz.Op {
+	l, region := placed[lobby](s)
+	do := func() error {
+		err := l.once.Do(bg, func() error {
+			l.runs.Add(1)
+			l.made.Store(1)
+			l.whole.Store(1)
+			return nil
+		})
+		if err == nil && (l.made.Load() != 1 || l.whole.Load() != 1) {
+			err = errors.New("done by half")
+		}
+		return err
+	}
+	rival := fuzz.Peer{Name: "rival", When: fuzz.AtPoint, Run: func(*fuzz.Cue) error { return do() }}
+	return fuzz.Op{
+		Do: do,
+		Check: func(died bool) error {
+			if err := do(); err != nil {
+				return err
+			}
+			if n := l.runs.Load(); n > 2 || n > 1 && !died {
+				return fmt.Errorf("it ran %d times", n)
+			}
+			return nil
+		},
+		Close: region.Detach,
+		Casts: []fuzz.Cast{
+			cast("nobody"),
+			cast("rival", rival),
+			cast("two rivals", rival, rival),
+		},
+	}
+})
+
+func TestKillPointsOnce(t *testing.T) { killAll(t, killOnce) }
