@@ -87,7 +87,7 @@ func TestCase260Planted(t *testing.T) {
 			name := newName(t)
 			path := "/dev/shm/" + name
 			if err := p.put(t, path); err != nil {
-				t.Skipf("can't make a %s: %v", p.what, err)
+				lacks(t, "can't make a %s: %v", p.what, err)
 			}
 			before := stat(t, name)
 			start := time.Now()
@@ -150,6 +150,35 @@ func TestCase260SecondName(t *testing.T) {
 	if err := errors.Join(shm.Unlink(other), shm.Unlink(name)); err != nil {
 		t.Error(err)
 	}
+}
+
+// A stranger who locks an object for good can't keep its owner from anything but
+// opening it, and that not for long.
+func TestLockedByAStranger(t *testing.T) {
+	name, o := named(t, 1, nil)
+	o.Close()
+	f, err := os.Open("/dev/shm/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := onFD(t, f, func(fd int) error { return unix.Flock(fd, unix.LOCK_EX) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := wants(second(shm.Open(name, nil)), unix.EBUSY); err != nil {
+		t.Error(err)
+	}
+	if names := sortedSweep(t, name); len(names) != 0 {
+		t.Errorf("swept %v", names)
+	}
+	if err := shm.Unlink(name); err != nil {
+		t.Error(err)
+	}
+	next, err := shm.Create(name, 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Close()
 }
 
 // squat makes a world-writable object, as the user that it runs as.
