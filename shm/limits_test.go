@@ -65,6 +65,9 @@ var fullMemory = proc.Register("shm-full", func(context.Context, string) error {
 		// What is there can't grow over the edge either, and stays what it is.
 		says(a.Grow(72<<10), unix.ENOSPC, "from 40960 to 73728 bytes", "32768 bytes wanted", "24576 free"),
 	}
+	back := shm.WithoutUnnamed()
+	errs = append(errs, says(second(shm.Create("b", 32<<10, nil)), unix.ENOSPC, "32768 bytes wanted"))
+	back()
 	if list, err := files(); err != nil || list != "[- a]" {
 		errs = append(errs, errorf("there are %s, %v", list, err))
 	}

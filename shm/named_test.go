@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -272,6 +273,48 @@ func TestCase025OpenTwice(t *testing.T) {
 	b.Close()
 	if err := shm.Unlink(name); err != nil {
 		t.Error(err)
+	}
+}
+
+// Where files without a name can't be made, drafts have one. The next Create
+// removes those of dead processes, and no other.
+func TestNamedDrafts(t *testing.T) {
+	defer shm.WithoutUnnamed()()
+	name, o := named(t, 5000, &shm.Attr{Mode: 0o640})
+	if st := stat(t, name); st.Mode != unix.S_IFREG|0o640 || st.Size != 5000 || st.Nlink != 1 {
+		t.Errorf("%+v", st)
+	}
+	if !isZero(mapAll(t, o, shm.ReadWrite).Bytes()) || !strings.HasSuffix(o.File().Name(), name) {
+		t.Errorf("not zero, or not called %s: %s", name, o.File().Name())
+	}
+	path := "/dev/shm/" + shm.DraftPrefix + name
+	for _, p := range []string{path + "-dead", path + "-alive"} {
+		if err := os.WriteFile(p, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(p)
+	}
+	alive, err := os.Open(path + "-alive")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alive.Close()
+	if err := onFD(t, alive, func(fd int) error { return unix.Flock(fd, unix.LOCK_SH) }); err != nil {
+		t.Fatal(err)
+	}
+	another, err := shm.Create(newName(t), 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	another.Close()
+	if left, _ := filepath.Glob(path + "*"); !slices.Equal(left, []string{path + "-alive"}) {
+		t.Errorf("left: %v", left)
+	}
+	if err := wants(second(shm.Create(name, 1, nil)), unix.EEXIST); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob("/dev/shm/" + shm.DraftPrefix + "*"); len(left) != 1 {
+		t.Errorf("left: %v", left)
 	}
 }
 

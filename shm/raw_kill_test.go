@@ -164,9 +164,9 @@ func creation(unnamed bool) func(*fuzz.Segment) fuzz.Op {
 
 var (
 	killCreate      = fuzz.RegisterOp("shm.Create", 4096, creation(true))
-	killCreateDraft = fuzz.RegisterOp("shm.Create, by drafts with names", 4096, creation(false))
+	killCreateDraft = fuzz.RegisterOp("shm.Create-named-drafts", 4096, creation(false))
 
-	killTakeOver = fuzz.RegisterOp("shm.Create, with Truncate", 4096, func(*fuzz.Segment) fuzz.Op {
+	killTakeOver = fuzz.RegisterOp("shm.Create-Truncate", 4096, func(*fuzz.Segment) fuzz.Op {
 		name, attr := killName(), &shm.Attr{Truncate: true}
 		var o *shm.Object
 		return fuzz.Op{
@@ -200,7 +200,7 @@ var (
 	killSweep = fuzz.RegisterOp("shm.Sweep", 4096, removal(func(name string) error { return second(shm.Sweep(name)) }))
 
 	// The same by C's way: the name first, then the memory.
-	killNaive = fuzz.RegisterOp("create, name first", 4096, func(*fuzz.Segment) fuzz.Op {
+	killNaive = fuzz.RegisterOp("create-name-first", 4096, func(*fuzz.Segment) fuzz.Op {
 		name := killName()
 		return fuzz.Op{
 			Init:  func() error { return clear(name) },
@@ -272,7 +272,7 @@ func removal(do func(name string) error) func(*fuzz.Segment) fuzz.Op {
 func TestCase028CreateKilled(t *testing.T) {
 	notUnderRace(t)
 	for _, sc := range []*fuzz.Scenario{killCreate, killCreateDraft, killTakeOver, killSweep, killUnlink} {
-		fuzz.KillEach(t, sc, fewPoints())
+		t.Run(sc.Name(), func(t *testing.T) { fuzz.KillEach(t, sc, fewPoints()) })
 	}
 }
 
@@ -286,7 +286,7 @@ func TestCreatePaused(t *testing.T) {
 	for _, sc := range all {
 		opts := fewPoints()
 		opts.Progress = true
-		fuzz.PauseEach(t, sc, opts)
+		t.Run(sc.Name(), func(t *testing.T) { fuzz.PauseEach(t, sc, opts) })
 	}
 }
 
