@@ -310,7 +310,7 @@ func (m *RobustMutex) lockPinned(ctx context.Context, r *Region, me uint64, w *a
 			v |= waiters
 		}
 		var ts unix.Timespec
-		err := wait(ctx, w, lowPart(v), matchAny, monotonic(time.Now().Add(recheck), &ts))
+		err := wait(ctx, w, lowPart(v), matchAny, monotonicAfter(recheck, &ts))
 		if probe = err == os.ErrDeadlineExceeded; probe {
 			continue
 		}

@@ -92,7 +92,7 @@ func waitAnySlices(ctx context.Context, words []Word) (int, error) {
 			return -1, err
 		}
 		var ts unix.Timespec
-		e := sleep(words[0].Addr, words[0].Old, monotonic(time.Now().Add(anySlice), &ts), matchAny)
+		e := sleep(words[0].Addr, words[0].Old, monotonicAfter(anySlice, &ts), matchAny)
 		if e == 0 {
 			return 0, nil
 		}
