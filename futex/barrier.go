@@ -205,8 +205,9 @@ func (b *Barrier) wait(ctx context.Context, t ticket) error {
 		v := b.state.Load()
 		if over, err := b.outcome(v, t); over {
 			// Waiters is still there if whoever ended the round died before the
-			// wake: then that is ours to do.
-			if v&waiters != 0 {
+			// wake: then that is ours to do. Once somebody has come to the next
+			// round it was done (see WaitFunc), and the bit is that one's.
+			if v&waiters != 0 && (v&partyMask == 0 || v&barBroken != 0) {
 				wakeAllSleepers(&b.state)
 			}
 			raceAcquire()
