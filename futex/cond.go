@@ -161,8 +161,21 @@ func (c *Cond) Notify(n int) error {
 		return err
 	}
 	c.reap(r, false)
-	c.send(n)
-	return c.mu.Unlock()
+	if n != 1 {
+		c.send(n)
+		return c.mu.Unlock()
+	}
+	s := c.oldest()
+	if s == nil {
+		return c.mu.Unlock()
+	}
+	// The one who is woken wants the lock at once. So the wake comes after it.
+	p := pinTo(lowWord(&s.state))
+	defer p.unpin()
+	c.give(s, 1)
+	err = c.mu.Unlock()
+	s.wake()
+	return err
 }
 
 // send gives out n signals. The inner lock is held.
@@ -185,14 +198,23 @@ func (c *Cond) send(n int) {
 }
 
 // signal gives k signals to one process and wakes it. The inner lock is held.
-// While the thread names the word, its death between the two has the kernel
-// wake the sleeper: there is one, the process's head of the line.
 func (c *Cond) signal(s *waiterSlot, k uint64) {
 	p := pinTo(lowWord(&s.state))
 	defer p.unpin()
+	c.give(s, k)
+	s.wake()
+}
+
+// give is signal without the wake. The thread names the word until it has come
+// to that: if it dies before, the kernel wakes the sleeper. There is one, the
+// process's head of the line.
+func (c *Cond) give(s *waiterSlot, k uint64) {
 	v := s.state.Load()
 	s.set(waiting(v), min(signals(v)+k, waiting(v)))
 	s.since.Store(c.turn.Add(1))
+}
+
+func (s *waiterSlot) wake() {
 	if s.state.Load()&waiters != 0 {
 		wakeAllSleepers(&s.state)
 	}
