@@ -3,6 +3,7 @@ package futex
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,4 +54,20 @@ func (m *RobustMutex) JudgeBy(f JudgeFunc) (undo func()) {
 	old := r.judge
 	r.judge = f
 	return func() { r.judge = old }
+}
+
+// ForgetHeads has all threads ask for their robust lists again: one of them is
+// about to get another.
+func ForgetHeads() {
+	for i := range knownHeads {
+		knownHeads[i].Store(nil)
+	}
+}
+
+// Named names addr as a waiter does, and reports whether the kernel knows.
+func Named(addr *atomic.Uint32) bool {
+	p := pinTo(addr)
+	defer p.unpin()
+	h := ownHead()
+	return h != nil && h.pending.Load() == addressOfWord(addr)-uintptr(h.offset)
 }
