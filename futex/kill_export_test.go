@@ -41,6 +41,12 @@ func (m *RobustMutex) UnlockTwoSteps() error {
 	return nil
 }
 
+// SetLate is broken: those whom it wakes may be asleep again when it sets.
+func (e *Event) SetLate() {
+	futexWake(&e.state, maxInt32, matchAny)
+	e.state.Or(eventSet)
+}
+
 // A JudgeFunc says that processes are gone to their last thread.
 type JudgeFunc func() bool
 
