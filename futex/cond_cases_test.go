@@ -632,6 +632,30 @@ func TestCase142KilledWaiter(t *testing.T) {
 	}
 }
 
+// Some wait who are taken for dying, and are not.
+func TestCase142FalseMark(t *testing.T) {
+	s := newShared[hall](t)
+	h := s.Ptr()
+	for _, notify := range []func() error{h.Cond.Signal, h.Cond.Broadcast} {
+		h.Came = 0
+		p := startGuests(t, s, 1, 0)
+		h.came(t, 1)
+		h.Cond.MarkDying()
+		does(t, notify())
+		succeeds(t, p)
+		done := make(chan error)
+		h.Came = 0
+		go func() { done <- h.wait(within(t), 1) }()
+		h.came(t, 1)
+		q := startGuests(t, s, 1, 0)
+		h.came(t, 2)
+		h.Cond.MarkDying()
+		does(t, h.Cond.Notify(2))
+		does(t, <-done)
+		succeeds(t, q)
+	}
+}
+
 func TestCase143NotTheLock(t *testing.T) {
 	s := newShared[hall](t)
 	h := s.Ptr()

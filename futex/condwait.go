@@ -154,44 +154,6 @@ func (c *Cond) join(q *condQueue, m CondLocker) (*waiterSlot, *condWaiter, error
 	return s, w, nil
 }
 
-// slotFor finds this process's slot, or takes one: nobody's, a dead process's,
-// or that of a process which does not wait now. The inner lock is held.
-func (c *Cond) slotFor(r *Region) (*waiterSlot, error) {
-	for _, deep := range []bool{false, true} {
-		var free, idle *waiterSlot
-		used := c.used()
-		for i := range used {
-			s := &used[i]
-			switch live := s.live.Load(); {
-			case live != 0 && owner(live) == r.id:
-				return s, nil
-			case live == 0 && free == nil:
-				free = s
-			case idle == nil && waiting(s.state.Load())+s.busy.Load() == 0:
-				idle = s
-			}
-		}
-		if n := c.top.Load(); free == nil && n < MaxWaiters {
-			free = &c.slots[n]
-			c.top.Store(n + 1)
-		}
-		if free == nil {
-			free = idle
-		}
-		if free != nil {
-			me, err := r.me(addressOfState(&free.live))
-			if err == nil {
-				free.live.Store(me)
-			}
-			return free, err
-		}
-		if !deep {
-			c.reap(r, true)
-		}
-	}
-	return nil, fmt.Errorf("futex: Cond.Wait: %d other processes wait, which is the limit: %w", MaxWaiters, unix.EAGAIN)
-}
-
 // await waits for a signal, in the line of this process.
 func (c *Cond) await(ctx context.Context, s *waiterSlot, q *condQueue, w *condWaiter) error {
 	select {
