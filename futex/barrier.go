@@ -76,8 +76,10 @@ func (b *Barrier) Init(parties int) error {
 // that it is the leader, for what is to be done once.
 //
 // If ctx ends first, the barrier is broken: this call returns ctx.Err(), the
-// others that wait and all that come get [ErrBroken], until Reset. It fails
-// with EINVAL if Init was not called.
+// others that wait and all that come get [ErrBroken], until Reset. So does a
+// party that finds out of its round's end only after four further rounds, for
+// which it takes more parties than Init was told. It fails with EINVAL if Init
+// was not called.
 func (b *Barrier) Wait(ctx context.Context) (leader bool, err error) {
 	return b.WaitFunc(ctx, nil)
 }
