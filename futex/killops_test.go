@@ -26,6 +26,7 @@ const killPage = 4096
 // attached maps a scenario's state to a T, in a region of its own.
 func attached[T any](s *fuzz.Segment, page int) (*T, *futex.Region) {
 	futex.SetRechecks(20*time.Second, 10*time.Millisecond)
+	futex.SetMutexSpins(2) // a look is many points, and like the next
 	mem := s.Mem[page*killPage : (page+1)*killPage]
 	r, err := futex.Attach(mem, s.File)
 	if err != nil {

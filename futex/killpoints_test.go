@@ -13,7 +13,7 @@ import (
 func tight() *fuzz.Options {
 	o := &fuzz.Options{Patience: 400 * time.Millisecond, MaxFailures: 3}
 	if os.Getenv("RAWIPC_KILLPOINTS") == "" {
-		o.Points = "3" // of each cast; CI runs a tenth, and "all" runs all
+		o.Points = "3" // of each cast; CI runs one in 20, and "all" runs all
 	}
 	return o
 }

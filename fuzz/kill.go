@@ -13,8 +13,8 @@ type Options struct {
 	// scenario, without "_test".
 	Packages []string
 
-	// Points says at which points: "all", "tenth" (a random tenth, at least
-	// eight; fewer under the race detector), or a number of random points.
+	// Points says at which points: "all", "tenth" or "1/N" (random ones, at
+	// least eight; fewer under the race detector), or a number of random points.
 	// Default: $RAWIPC_KILLPOINTS, else 4 with -short, else "tenth".
 	Points string
 
@@ -52,14 +52,14 @@ type Report struct {
 // Run is the part of a report that one cast has.
 type Run struct {
 	Cast   string
-	Length int // points in the longest undisturbed run
-	// Missed counts, where Points was "all", the instructions that some run came
-	// by, but none could be stopped at: as a rule a function's call for more
-	// stack, which the scheduler provokes when it wants a long run to yield.
+	Length int // points of the undisturbed runs, taken together
+	// Missed counts the points that an undisturbed run came by, but three later
+	// ones did not: as a rule a function's call for more stack, or a turn of a
+	// loop that waits for somebody.
 	Missed                 int
 	Points, Stuck, Corrupt int
 	Time                   time.Duration // of the points tried
-	Steps                  int           // instructions and calls stepped over in it
+	Steps                  int           // stops of the victim in it
 }
 
 // String says it in a line.
@@ -79,7 +79,8 @@ func (r Run) String() string {
 // Trace describes one failure.
 type Trace struct {
 	Cast     string
-	K        int    // the point's number
+	K        int    // the point's number among those of the undisturbed runs
+	Pass     int    // how often the run had come by before
 	Func     string // the function of ours around it, inlined or not
 	Line     string // file:line+offset of the instruction in its function
 	Asleep   bool   // the victim slept in the kernel, within Func's caller
@@ -97,8 +98,8 @@ func (t Trace) String() string {
 	case t.Asleep:
 		where = "asleep in the kernel"
 	}
-	return fmt.Sprintf("%s, k=%d %s: stuck %q, corrupt %q; segment%s",
-		t.Cast, t.K, where, t.Stuck, t.Corrupt, t.Words)
+	return fmt.Sprintf("%s, k=%d/%d %s: stuck %q, corrupt %q; segment%s",
+		t.Cast, t.K, t.Pass, where, t.Stuck, t.Corrupt, t.Words)
 }
 
 // KillEach kills a helper process with SIGKILL at the instructions of one
@@ -109,6 +110,9 @@ func (t Trace) String() string {
 // casts, prints a line for each, fails the test at failures unless told
 // otherwise, and skips it where threads can't be traced.
 //
+// The points are those that three undisturbed runs (one, where Points is a
+// number) came by, instruction by
+// instruction; of one in a loop the first 16 passings and the last are points.
 // It blocks for some 5 to 10 ms a point and leaves no process behind. TestMain
 // must be [Main]. Calls may run at the same time, though they disturb each
 // other.

@@ -9,7 +9,11 @@ func SetNoBreakpoints(b bool) (undo func()) {
 
 // Sample is how points are chosen among n.
 func Sample(points string, seed uint64, n int) []int {
-	return (&stage{opts: Options{Points: points, Seed: seed}}).sample(n)
+	marks := make([]mark, n)
+	for i := range marks {
+		marks[i] = mark{pc: uint64(i + 1)}
+	}
+	return (&stage{opts: Options{Points: points, Seed: seed}}).sample(marks)
 }
 
 // RaceBuild says that steps are dear.

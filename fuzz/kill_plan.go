@@ -1,15 +1,12 @@
 package fuzz
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,8 +35,8 @@ func (o *Options) fill(sc *Scenario) (err error) {
 			o.Seed = uint64(time.Now().UnixNano())
 		}
 	}
-	if n, err := strconv.Atoi(o.Points); o.Points != "all" && o.Points != "tenth" && (err != nil || n < 1) {
-		return fmt.Errorf("fuzz: points %q, want all, tenth or a number above 0", o.Points)
+	if _, err := o.count(1); err != nil {
+		return err
 	}
 	if o.Patience <= 0 {
 		o.Patience = 400 * time.Millisecond
@@ -48,6 +45,33 @@ func (o *Options) fill(sc *Scenario) (err error) {
 		o.MaxFailures = 10
 	}
 	return nil
+}
+
+// count is how many of n points are wanted.
+func (o *Options) count(n int) (int, error) {
+	switch o.Points {
+	case "all":
+		return n, nil
+	case "tenth":
+		return o.part(n, 10), nil
+	}
+	if k, ok := strings.CutPrefix(o.Points, "1/"); ok {
+		if k, err := strconv.Atoi(k); err == nil && k > 0 {
+			return o.part(n, k), nil
+		}
+	} else if k, err := strconv.Atoi(o.Points); err == nil && k > 0 {
+		return min(k, n), nil
+	}
+	return 0, fmt.Errorf("fuzz: points %q, want all, tenth, 1/N or a number above 0", o.Points)
+}
+
+// part is one of k parts of n, but at least 8; steps are dear under the race
+// detector.
+func (o *Options) part(n, k int) int {
+	if raceBuild {
+		return min(max(n/(5*k), 4), n)
+	}
+	return min(max(n/k, 8), n)
 }
 
 // playAll plays everything on a thread that ends with it: its affinity is
@@ -109,97 +133,58 @@ func (s *stage) playCasts(rep *Report) error {
 // playCast plays the rounds of the cast that is on.
 func (s *stage) playCast(name string, rep *Report) (run Run, err error) {
 	run.Cast = name
-	for range 3 { // undisturbed: the scenario works, and has a length
-		r, err := s.try(undisturbed, &run, rep)
+	var points []mark
+	for range s.lessons() { // undisturbed: the scenario works, and has points
+		r, err := s.try(-1, undisturbed, &run, rep)
 		if err != nil {
 			return run, err
 		}
-		run.Length = max(run.Length, r.points)
+		points = merge(points, r.trail)
 	}
-	if s.opts.Points == "all" {
-		// A run may be longer than those before it, so one that ended
-		// before the point is no proof that there is none.
-		for k, ends := 0, 0; ends < 10 && run.failures() < s.opts.MaxFailures; k++ {
-			r, err := s.try(target{k: k}, &run, rep)
-			if err != nil {
-				return run, err
-			}
-			if ends++; r.halt != finished {
-				ends = 0
-			}
-		}
-		return run, s.makeUp(&run, rep)
-	}
-	for _, k := range s.sample(run.Length) {
+	points = thin(points)
+	run.Length = len(points)
+	for _, k := range s.sample(points) {
 		if run.failures() >= s.opts.MaxFailures {
 			break
 		}
-		if _, err := s.try(target{k: k}, &run, rep); err != nil {
-			return run, err
+		hit := false
+		for range 3 { // runs differ: the victim may not come by each time
+			r, err := s.try(k, points[k], &run, rep)
+			if err != nil {
+				return run, err
+			}
+			if hit = r.halt != finished; hit {
+				break
+			}
+		}
+		if !hit {
+			run.Missed++
 		}
 	}
 	return run, nil
 }
 
-// makeUp tries the instructions that a run came by, but that no k hit: runs
-// differ.
-func (s *stage) makeUp(run *Run, rep *Report) error {
-	for pc := range maps.Clone(s.seen) {
-		for range 3 { // the victim may not come by each time
-			if run.failures() >= s.opts.MaxFailures {
-				return nil
-			}
-			if s.tried[pc] {
-				break
-			}
-			if _, err := s.try(target{-1, pc}, run, rep); err != nil {
-				return err
-			}
-		}
+// lessons is from how many runs the points are taken: the scheduler, a grown
+// stack and an interrupted wait make them differ. They go step by step, so for
+// a few points one must do.
+func (s *stage) lessons() int {
+	if _, few := strconv.Atoi(s.opts.Points); few == nil {
+		return 1
 	}
-	for pc := range s.seen {
-		if !s.tried[pc] {
-			run.Missed++
-		}
-	}
-	return nil
-}
-
-// sample chooses among n points: those whose hash comes first, so that a run
-// one point longer, as stack growth makes it, changes little.
-func (s *stage) sample(n int) []int {
-	want, err := strconv.Atoi(s.opts.Points)
-	if err != nil {
-		want = max(n/10, 8)
-		if raceBuild {
-			want = max(n/50, 4)
-		}
-	}
-	rank := func(k int) uint64 {
-		return rand.NewPCG(s.opts.Seed, uint64(s.cast)<<32|uint64(k)).Uint64()
-	}
-	ks := make([]int, n)
-	for k := range ks {
-		ks[k] = k
-	}
-	slices.SortFunc(ks, func(a, b int) int { return cmp.Compare(rank(a), rank(b)) })
-	ks = ks[:min(want, n)]
-	slices.Sort(ks)
-	return ks
+	return 3
 }
 
 func (r *Run) failures() int { return r.Stuck + r.Corrupt }
 
 // try plays one round and counts it.
-func (s *stage) try(to target, run *Run, rep *Report) (round, error) {
+func (s *stage) try(k int, to mark, run *Run, rep *Report) (round, error) {
 	start, steps := time.Now(), s.steps
 	r, err := s.play(to)
 	if err != nil {
-		return r, fmt.Errorf("k=%d: %w", to.k, err)
+		return r, fmt.Errorf("k=%d: %w", k, err)
 	}
 	if r.halt == atPoint || r.halt == asleepAtPoint {
 		run.Points++
-		s.tried[r.pc-s.code.slide] = true
 		run.Time += time.Since(start)
 		run.Steps += s.steps - steps
 	}
@@ -214,7 +199,7 @@ func (s *stage) try(to target, run *Run, rep *Report) (round, error) {
 	}
 	f, l := s.code.place(r.pc)
 	rep.Traces = append(rep.Traces, Trace{
-		Cast: run.Cast, K: r.points, Func: f, Line: l,
+		Cast: run.Cast, K: k, Pass: to.n, Func: f, Line: l,
 		Asleep: r.halt == asleepAtPoint, Finished: r.halt == finished,
 		Stuck: r.stuck, Corrupt: r.corrupt, Words: r.words,
 	})

@@ -3,7 +3,6 @@ package fuzz
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 )
@@ -11,7 +10,7 @@ import (
 // round is what one round found.
 type round struct {
 	halt    halt
-	points  int // passed before the halt
+	trail   []mark // the points passed before the halt
 	pc      uint64
 	stuck   []string
 	corrupt []string
@@ -32,7 +31,7 @@ func (r *round) well() bool { return len(r.stuck)+len(r.corrupt) == 0 }
 
 // play plays one round in which the victim is halted at a point. An error
 // says that the round could not be played.
-func (s *stage) play(to target) (r round, err error) {
+func (s *stage) play(to mark) (r round, err error) {
 	err = s.open()
 	if err == nil {
 		err = s.perform(to, &r)
@@ -41,7 +40,7 @@ func (s *stage) play(to target) (r round, err error) {
 	return r, errors.Join(err, s.shut(err == nil && r.well()))
 }
 
-func (s *stage) perform(to target, r *round) error {
+func (s *stage) perform(to mark, r *round) error {
 	for i := range s.parts {
 		s.parts[i].started = false
 	}
@@ -75,19 +74,18 @@ func (s *stage) perform(to target, r *round) error {
 }
 
 // halt brings the victim to the point and the peers to where it stands.
-func (s *stage) halt(t *tracer, to target, r *round) (err error) {
+func (s *stage) halt(t *tracer, to mark, r *round) (err error) {
 	v := t.player
 	v.send(message{Do: "do"}, nil)
 	var lost error
-	r.halt, r.points, err = t.walk(to, func() {
+	r.halt, err = t.walk(to, func() {
 		lost = errors.Join(lost, s.enter(Behind, r))
 		s.announce("blocked")
 	}, func() bool {
 		v.pump(0)
 		return slices.ContainsFunc(v.inbox, func(m message) bool { return m.Do == "do" })
 	})
-	r.pc = t.pc
-	maps.Copy(s.seen, t.seen)
+	r.pc, r.trail = t.pc, t.trail
 	s.steps += t.steps
 	if err = errors.Join(err, lost); err != nil {
 		return err

@@ -26,8 +26,6 @@ type stage struct {
 	mem     []byte    // this round's segment
 	file    *os.File
 	steps   int
-	seen    map[uint64]bool // the cast's points by instruction
-	tried   map[uint64]bool
 }
 
 // Who is who among the players.
@@ -54,7 +52,6 @@ func (s *stage) learn() error {
 // setCast gives the parts of a cast to players.
 func (s *stage) setCast(i int, c castInfo) error {
 	s.cast, s.parts = i, nil
-	s.seen, s.tried = map[uint64]bool{}, map[uint64]bool{}
 	need := firstPeer
 	for _, p := range c.Peers {
 		pt := part{peerInfo: p, player: victim}

@@ -169,7 +169,7 @@ func TestKillEachExample(t *testing.T) {
 // A seed chooses the same points again, and nearly the same ones in a run that
 // is longer by one.
 func TestSample(t *testing.T) {
-	for _, points := range []string{"tenth", "25"} {
+	for _, points := range []string{"tenth", "25", "1/7"} {
 		a, b := fuzz.Sample(points, 42, 250), fuzz.Sample(points, 42, 251)
 		if !slices.Equal(a, fuzz.Sample(points, 42, 250)) {
 			t.Errorf("%s: two choices from one seed", points)
@@ -216,7 +216,7 @@ func TestKillEachSays(t *testing.T) {
 		{prepareFails, fuzz.Options{Points: "1"}, "fuzz: Prepare: not today"},
 		{initDies, fuzz.Options{Points: "1"}, "fuzz: Init: helper process"},
 		{neverWoken, fuzz.Options{Points: "1"}, "the victim, asleep in Do"},
-		{doFails, fuzz.Options{Points: "some"}, `points "some", want all, tenth or a number above 0`},
+		{doFails, fuzz.Options{Points: "some"}, `points "some", want all, tenth, 1/N or a number above 0`},
 		{pairBroken, fuzz.Options{Points: "all"}, " at github.com/rawipc/rawipc/fuzz_test.(*pair).addTwoSteps (kill_lock_test.go:"},
 	} {
 		r := &recorder{TB: t}

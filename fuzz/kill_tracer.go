@@ -34,8 +34,8 @@ type tracer struct {
 	code  *codeMap
 	sleep time.Duration // how long the victim may sleep before nobody comes
 	steps int
-	soft  bool            // no breakpoint registers: step through everything
-	seen  map[uint64]bool // every point passed or reached
+	soft  bool   // no breakpoint registers: step through everything
+	trail []mark // the points passed
 	pc    uint64
 	sig   int    // to be delivered at the next resume
 	word  []byte // scratch
@@ -43,7 +43,7 @@ type tracer struct {
 
 // attach seizes the victim's thread, stops it and ties its life to ours.
 func attach(p *player, code *codeMap, cpu int, sleep time.Duration) (*tracer, error) {
-	t := &tracer{player: p, code: code, sleep: sleep, soft: noBreakpoints, seen: map[uint64]bool{}, word: make([]byte, 8)}
+	t := &tracer{player: p, code: code, sleep: sleep, soft: noBreakpoints, word: make([]byte, 8)}
 	code.slide = p.begin - entry(stepBegin)
 	if err := unix.PtraceSeize(p.tid); err != nil {
 		return nil, os.NewSyscallError("ptrace", err)
@@ -88,43 +88,46 @@ func (t *tracer) stopped(ws unix.WaitStatus) error {
 	return t.loadPC()
 }
 
-// target is a point: the k-th of a run, or the first arrival at an instruction.
-type target struct {
-	k  int
-	pc uint64 // without the slide
-}
-
-// undisturbed is no point.
-var undisturbed = target{k: -1}
-
-// walk lets the victim begin Do and halts it at a point. It calls blocked each time that the victim sleeps in Do and this is not the point;
-// broken says that the victim has already reported the end of Do.
-func (t *tracer) walk(to target, blocked func(), broken func() bool) (h halt, points int, err error) {
+// walk lets the victim begin Do and halts it at a point, or nowhere if that is
+// undisturbed. It calls blocked each time that the victim sleeps in Do and this
+// is not the point; broken says that the victim has already reported the end
+// of Do.
+func (t *tracer) walk(to mark, blocked func(), broken func() bool) (h halt, err error) {
+	passed := map[uint64]int{}
+	// pass takes note of a point, and says whether it is the one.
+	pass := func(pc uint64) bool {
+		m := mark{pc, passed[pc]}
+		if m == to {
+			return true
+		}
+		passed[pc]++
+		t.trail = append(t.trail, m)
+		return false
+	}
 	asleep := func() halt {
-		if points == to.k {
+		if pass(sleeping) {
 			return asleepAtPoint
 		}
-		points++
 		blocked()
 		return running
 	}
 	if h, err = t.runTo(t.begin, nil); h != running || err != nil {
-		return h, 0, err
+		return h, err
+	}
+	if to != undisturbed && !t.soft {
+		return t.arrive(to, pass, asleep)
 	}
 	limit, prev := time.Now().Add(bootTime), t.pc
 	for t.pc != t.end {
 		if t.steps++; t.steps&1023 == 0 && (broken() || time.Now().After(limit)) {
-			return 0, points, fmt.Errorf("fuzz: lost the victim in %s after %d steps", t.where(), t.steps)
+			return 0, fmt.Errorf("fuzz: lost the victim in %s after %d steps", t.where(), t.steps)
 		}
 		ret, called := uint64(0), false
 		switch t.code.classify(t.pc) {
 		case ours:
-			pc := t.pc - t.code.slide
-			t.seen[pc] = true
-			if points == to.k || pc == to.pc {
-				return atPoint, points, nil
+			if pass(t.pc - t.code.slide) {
+				return atPoint, nil
 			}
-			points++
 		case through:
 			// Only to a return address that was seen being pushed.
 			ret, called = t.calledFrom(prev)
@@ -136,10 +139,10 @@ func (t *tracer) walk(to target, blocked func(), broken func() bool) (h halt, po
 			h, err = t.step(asleep)
 		}
 		if h != running || err != nil {
-			return h, points, err
+			return h, err
 		}
 	}
-	return finished, points, nil
+	return finished, nil
 }
 
 // step executes one instruction, in which the victim may fall asleep.
@@ -158,7 +161,7 @@ func (t *tracer) step(asleep func() halt) (halt, error) {
 // runTo lets the victim run to an address that only its thread comes by.
 func (t *tracer) runTo(addr uint64, asleep func() halt) (halt, error) {
 	if !t.soft {
-		if err := t.setBreak(addr); err != nil {
+		if err := t.setBreaks(addr); err != nil {
 			t.soft = true
 		}
 	}
@@ -169,17 +172,22 @@ func (t *tracer) runTo(addr uint64, asleep func() halt) (halt, error) {
 			}
 			continue
 		}
-		if err := unix.PtraceCont(t.tid, t.sig); err != nil {
-			return 0, os.NewSyscallError("ptrace", err)
-		}
-		if h, err := t.wait(asleep); h != running || err != nil {
+		if h, err := t.resume(asleep); h != running || err != nil {
 			return h, err
 		}
 	}
 	if t.soft {
 		return running, nil
 	}
-	return running, t.clearBreak()
+	return running, t.clearBreaks()
+}
+
+// resume lets the victim run to the next stop.
+func (t *tracer) resume(asleep func() halt) (halt, error) {
+	if err := unix.PtraceCont(t.tid, t.sig); err != nil {
+		return 0, os.NewSyscallError("ptrace", err)
+	}
+	return t.wait(asleep)
 }
 
 // wait waits for the next stop. With asleep given, it looks from time to time
@@ -241,7 +249,7 @@ var settle = [...]time.Duration{
 // release lets the victim, which must be stopped, go on untraced.
 func (t *tracer) release() error {
 	if !t.soft {
-		t.clearBreak()
+		t.clearBreaks()
 	}
 	_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_DETACH, uintptr(t.tid), 0, uintptr(t.sig), 0, 0)
 	if e != 0 {

@@ -48,19 +48,25 @@ func (t *tracer) isSyscall(pc uint64) bool {
 	return err != nil || t.word[0] == 0x0f && t.word[1] == 0x05
 }
 
-// setBreak makes this thread stop before the instruction at addr, by a debug
-// register: a trap in the text would hit the victim's other threads.
-func (t *tracer) setBreak(addr uint64) error {
-	order.PutUint64(t.word[:], addr)
-	if _, err := unix.PtracePokeUser(t.tid, userDR0, t.word[:]); err != nil {
-		return os.NewSyscallError("ptrace(POKEUSER)", err)
+// setBreaks makes this thread stop before the instructions at up to four
+// addresses, by debug registers: a trap in the text would hit the victim's
+// other threads. Whoever is resumed from such a stop does not stop there again:
+// the kernel sets the resume flag.
+func (t *tracer) setBreaks(addrs ...uint64) error {
+	var enable uint64
+	for i, addr := range addrs {
+		order.PutUint64(t.word[:], addr)
+		if _, err := unix.PtracePokeUser(t.tid, userDR0+uintptr(i)*8, t.word[:]); err != nil {
+			return os.NewSyscallError("ptrace(POKEUSER)", err)
+		}
+		enable |= 1 << (2 * i)
 	}
-	return t.enableBreak(1)
+	return t.enableBreaks(enable)
 }
 
-func (t *tracer) clearBreak() error { return t.enableBreak(0) }
+func (t *tracer) clearBreaks() error { return t.enableBreaks(0) }
 
-func (t *tracer) enableBreak(dr7 uint64) error {
+func (t *tracer) enableBreaks(dr7 uint64) error {
 	order.PutUint64(t.word[:], dr7)
 	_, err := unix.PtracePokeUser(t.tid, userDR7, t.word[:])
 	return os.NewSyscallError("ptrace(POKEUSER)", err)

@@ -11,5 +11,5 @@ var errNoTrace = errors.New(whyNoTrace)
 func (t *tracer) loadPC() error                    { return errNoTrace }
 func (t *tracer) calledFrom(uint64) (uint64, bool) { return 0, false }
 func (t *tracer) isSyscall(uint64) bool            { return true }
-func (t *tracer) setBreak(uint64) error            { return errNoTrace }
-func (t *tracer) clearBreak() error                { return errNoTrace }
+func (t *tracer) setBreaks(...uint64) error        { return errNoTrace }
+func (t *tracer) clearBreaks() error               { return errNoTrace }
