@@ -76,8 +76,10 @@ func (b *Barrier) Init(parties int) error {
 // that it is the leader, for what is to be done once.
 //
 // If ctx ends first, the barrier is broken: this call returns ctx.Err(), the
-// others that wait and all that come get [ErrBroken], until Reset. It fails
-// with EINVAL if Init was not called.
+// others that wait and all that come get [ErrBroken], until Reset. So does a
+// party that finds out of its round's end only after four further rounds, for
+// which it takes more parties than Init was told. It fails with EINVAL if Init
+// was not called.
 func (b *Barrier) Wait(ctx context.Context) (leader bool, err error) {
 	return b.WaitFunc(ctx, nil)
 }
@@ -205,8 +207,9 @@ func (b *Barrier) wait(ctx context.Context, t ticket) error {
 		v := b.state.Load()
 		if over, err := b.outcome(v, t); over {
 			// Waiters is still there if whoever ended the round died before the
-			// wake: then that is ours to do.
-			if v&waiters != 0 {
+			// wake: then that is ours to do. Once somebody has come to the next
+			// round it was done (see WaitFunc), and the bit is that one's.
+			if v&waiters != 0 && (v&partyMask == 0 || v&barBroken != 0) {
 				wakeAllSleepers(&b.state)
 			}
 			raceAcquire()

@@ -265,6 +265,7 @@ func TestCase059ListIsBorrowed(t *testing.T) {
 			if _, _, e := unix.RawSyscall(unix.SYS_SET_ROBUST_LIST, uintptr(unsafe.Pointer(head)), unsafe.Sizeof(*head), 0); e != 0 {
 				return e
 			}
+			futex.ForgetHeads()
 			if err := m.LockContext(within(t)); err != nil {
 				return err
 			}

@@ -161,8 +161,21 @@ func (c *Cond) Notify(n int) error {
 		return err
 	}
 	c.reap(r, false)
-	c.send(n)
-	return c.mu.Unlock()
+	if n != 1 {
+		c.send(n)
+		return c.mu.Unlock()
+	}
+	s := c.oldest()
+	if s == nil {
+		return c.mu.Unlock()
+	}
+	// The one who is woken wants the lock at once. So the wake comes after it.
+	p := pinTo(lowWord(&s.state))
+	defer p.unpin()
+	c.give(s, 1)
+	err = c.mu.Unlock()
+	s.wake()
+	return err
 }
 
 // send gives out n signals. The inner lock is held.
@@ -185,72 +198,24 @@ func (c *Cond) send(n int) {
 }
 
 // signal gives k signals to one process and wakes it. The inner lock is held.
-// While the thread names the word, its death between the two has the kernel
-// wake the sleeper: there is one, the process's head of the line.
 func (c *Cond) signal(s *waiterSlot, k uint64) {
 	p := pinTo(lowWord(&s.state))
 	defer p.unpin()
+	c.give(s, k)
+	s.wake()
+}
+
+// give is signal without the wake. The thread names the word until it has come
+// to that: if it dies before, the kernel wakes the sleeper. There is one, the
+// process's head of the line.
+func (c *Cond) give(s *waiterSlot, k uint64) {
 	v := s.state.Load()
 	s.set(waiting(v), min(signals(v)+k, waiting(v)))
 	s.since.Store(c.turn.Add(1))
+}
+
+func (s *waiterSlot) wake() {
 	if s.state.Load()&waiters != 0 {
 		wakeAllSleepers(&s.state)
 	}
-}
-
-// oldest finds the process that has waited longest for a signal and is not known
-// to be dying.
-func (c *Cond) oldest() (first *waiterSlot) {
-	used := c.used()
-	for i := range used {
-		s := &used[i]
-		if v := s.state.Load(); waiting(v) > signals(v) && s.live.Load()&ownerDied == 0 &&
-			(first == nil || int64(s.since.Load()-first.since.Load()) < 0) {
-			first = s
-		}
-	}
-	return first
-}
-
-// reap frees the slots of dead processes; the signals that they had not used go
-// to others. It looks at those that the kernel has marked or, if deep, at all.
-// The inner lock is held.
-func (c *Cond) reap(r *Region, deep bool) {
-	used := c.used()
-	for i := range used {
-		s := &used[i]
-		live := s.live.Load()
-		if live == 0 || live&ownerDied == 0 && !deep || !r.fullyDead(owner(live)) {
-			continue
-		}
-		// From here on the dead wait for nothing. Each signal is given before
-		// it is taken: who dies in between has sent one too many.
-		lost := min(signals(s.state.Load())+s.busy.Load(), maxCondWaiters)
-		for s.set(lost, lost); lost > 0; s.set(lost, lost) {
-			to := c.oldest()
-			if to == nil {
-				break
-			}
-			c.signal(to, 1)
-			lost--
-		}
-		s.set(0, 0)
-		s.busy.Store(0)
-		s.live.Store(0)
-		c.forget()
-	}
-}
-
-// used are the slots that have been in use.
-func (c *Cond) used() []waiterSlot { return c.slots[:min(c.top.Load(), MaxWaiters)] }
-
-// forget notes that nobody waits any more, if so. The inner lock is held.
-func (c *Cond) forget() {
-	used := c.used()
-	for i := range used {
-		if waiting(used[i].state.Load()) != 0 {
-			return
-		}
-	}
-	c.lock.Store(0)
 }

@@ -55,3 +55,12 @@ const (
 	BarrierRounds = roundMask + 1
 	BarrierEnds   = 1 << 32
 )
+
+// MarkDying marks all waiting processes as the kernel marks one that dies, which
+// it does to the living where another PID namespace has the same thread id.
+func (c *Cond) MarkDying() {
+	for i := range c.used() {
+		w := lowWord(&c.slots[i].live)
+		w.Store(w.Load()&waiters | ownerDied)
+	}
+}

@@ -11,32 +11,49 @@ import (
 
 // A condQueue holds the goroutines of this process that wait on one Cond, the
 // oldest first. One of them, the head of the line, sleeps in the kernel for all
-// and hands the process's signals out.
+// and hands the process's signals out. An empty one serves any Cond that comes
+// to lie at the same place.
 type condQueue struct {
-	users   int // guarded by condQueues
+	users   int           // guarded by condQueues
+	head    chan struct{} // holds one value while nobody is at the head
 	mu      sync.Mutex
 	waiters []*condWaiter
 }
 
 type condWaiter struct {
 	signalled bool          // guarded by the queue's mutex
-	wake      chan struct{} // closed when signalled
+	wake      chan struct{} // gets one value with that
 }
 
-var condQueues struct {
-	sync.Mutex
-	at map[*Cond]*condQueue
+var condWaiters = sync.Pool{New: func() any { return &condWaiter{wake: make(chan struct{}, 1)} }}
+
+// free gives w back, which no queue holds any more.
+func (w *condWaiter) free() {
+	select {
+	case <-w.wake:
+	default:
+	}
+	w.signalled = false
+	condWaiters.Put(w)
 }
+
+var condQueues = struct {
+	sync.Mutex
+	at map[uintptr]*condQueue
+}{at: make(map[uintptr]*condQueue)}
+
+// idleQueues is how many queues are kept for the next time.
+const idleQueues = 16
 
 func (c *Cond) openQueue() *condQueue {
 	condQueues.Lock()
 	defer condQueues.Unlock()
-	q := condQueues.at[c]
+	at := addressOfState(&c.turn)
+	q := condQueues.at[at]
 	if q == nil {
-		if q = new(condQueue); condQueues.at == nil {
-			condQueues.at = make(map[*Cond]*condQueue)
-		}
-		condQueues.at[c] = q
+		q = &condQueue{head: make(chan struct{}, 1)}
+		q.head <- struct{}{}
+		condQueues.at[at] = q
 	}
 	q.users++
 	return q
@@ -45,8 +62,8 @@ func (c *Cond) openQueue() *condQueue {
 func (c *Cond) closeQueue(q *condQueue) {
 	condQueues.Lock()
 	defer condQueues.Unlock()
-	if q.users--; q.users == 0 {
-		delete(condQueues.at, c)
+	if q.users--; q.users == 0 && len(condQueues.at) > idleQueues {
+		delete(condQueues.at, addressOfState(&c.turn))
 	}
 }
 
@@ -73,6 +90,7 @@ func (c *Cond) Wait(ctx context.Context, m CondLocker) error {
 	if err != nil {
 		return err
 	}
+	defer w.free()
 	if err := m.condUnlock(); err != nil {
 		if c.withdraw(s, q, w, err) == nil {
 			s.busy.Add(^uint64(0))
@@ -131,64 +149,26 @@ func (c *Cond) join(q *condQueue, m CondLocker) (*waiterSlot, *condWaiter, error
 	}
 	c.lock.Store(place)
 	s.set(waiting(v)+1, signals(v))
-	w := &condWaiter{wake: make(chan struct{})}
+	w := condWaiters.Get().(*condWaiter)
 	q.waiters = append(q.waiters, w)
 	return s, w, nil
 }
 
-// slotFor finds this process's slot, or takes one: nobody's, a dead process's,
-// or that of a process which does not wait now. The inner lock is held.
-func (c *Cond) slotFor(r *Region) (*waiterSlot, error) {
-	for _, deep := range []bool{false, true} {
-		var free, idle *waiterSlot
-		used := c.used()
-		for i := range used {
-			s := &used[i]
-			switch live := s.live.Load(); {
-			case live != 0 && owner(live) == r.id:
-				return s, nil
-			case live == 0 && free == nil:
-				free = s
-			case idle == nil && waiting(s.state.Load())+s.busy.Load() == 0:
-				idle = s
-			}
-		}
-		if n := c.top.Load(); free == nil && n < MaxWaiters {
-			free = &c.slots[n]
-			c.top.Store(n + 1)
-		}
-		if free == nil {
-			free = idle
-		}
-		if free != nil {
-			me, err := r.me(addressOfState(&free.live))
-			if err == nil {
-				free.live.Store(me)
-			}
-			return free, err
-		}
-		if !deep {
-			c.reap(r, true)
-		}
-	}
-	return nil, fmt.Errorf("futex: Cond.Wait: %d other processes wait, which is the limit: %w", MaxWaiters, unix.EAGAIN)
-}
-
 // await waits for a signal, in the line of this process.
 func (c *Cond) await(ctx context.Context, s *waiterSlot, q *condQueue, w *condWaiter) error {
-	key := lineKey{addr: lowWord(&s.state)}
-	l := joinLine(key)
 	select {
-	case <-w.wake:
-		quitLine(key, l)
-		raceAcquire()
-		return nil
-	case <-ctx.Done():
-		quitLine(key, l)
-		return c.withdraw(s, q, w, ctx.Err())
-	case <-l.token:
+	case <-q.head:
+	default:
+		select {
+		case <-w.wake:
+			raceAcquire()
+			return nil
+		case <-ctx.Done():
+			return c.withdraw(s, q, w, ctx.Err())
+		case <-q.head:
+		}
 	}
-	defer leaveLine(key, l)
+	defer func() { q.head <- struct{}{} }()
 	for {
 		// At the head of the line only this goroutine hands out, so that of
 		// what it finds here nothing changes behind its back before it sleeps.
@@ -245,7 +225,7 @@ func (c *Cond) handOut(s *waiterSlot, q *condQueue) error {
 	s.set(max(waiting(v), k)-k, signals(v)-k)
 	for _, w := range q.waiters[:k] {
 		w.signalled = true
-		close(w.wake)
+		w.wake <- struct{}{}
 	}
 	q.waiters = slices.Delete(q.waiters, 0, int(k))
 	c.forget()

@@ -18,7 +18,9 @@ type robustHead struct {
 	next    atomic.Uintptr // the first node, or the head itself
 	offset  int            // from a node to its futex word
 	pending atomic.Uintptr // a node that is being dealt with, or 0
-	_       [5]uint64      // a cache line of its own
+
+	alive atomic.Uint32 // of a head that pinTo gave: its thread still runs
+	_     [36]byte      // a cache line of its own
 }
 
 // node is the private side of a robust lock: its place in a guardian's list,
@@ -166,6 +168,11 @@ func ownHead() *robustHead {
 		return nil
 	}
 	return h
+}
+
+// clearAtExit has the kernel clear w when this thread ends.
+func clearAtExit(w *atomic.Uint32) {
+	unix.RawSyscall(unix.SYS_SET_TID_ADDRESS, uintptr(unsafe.Pointer(w)), 0, 0)
 }
 
 func addressOfWord(w *atomic.Uint32) uintptr { return uintptr(unsafe.Pointer(w)) }

@@ -3,6 +3,7 @@ package futex
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,6 +41,12 @@ func (m *RobustMutex) UnlockTwoSteps() error {
 	return nil
 }
 
+// SetLate is broken: those whom it wakes may be asleep again when it sets.
+func (e *Event) SetLate() {
+	futexWake(&e.state, maxInt32, matchAny)
+	e.state.Or(eventSet)
+}
+
 // A JudgeFunc says that processes are gone to their last thread.
 type JudgeFunc func() bool
 
@@ -53,4 +60,20 @@ func (m *RobustMutex) JudgeBy(f JudgeFunc) (undo func()) {
 	old := r.judge
 	r.judge = f
 	return func() { r.judge = old }
+}
+
+// ForgetHeads has all threads ask for their robust lists again: one of them is
+// about to get another.
+func ForgetHeads() {
+	for i := range knownHeads {
+		knownHeads[i].Store(nil)
+	}
+}
+
+// Named names addr as a waiter does, and reports whether the kernel knows.
+func Named(addr *atomic.Uint32) bool {
+	p := pinTo(addr)
+	defer p.unpin()
+	h := ownHead()
+	return h != nil && h.pending.Load() == addressOfWord(addr)-uintptr(h.offset)
 }

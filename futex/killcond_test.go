@@ -51,6 +51,7 @@ type room struct {
 	cond     futex.Cond
 	sent     atomic.Int32 // signals for the victim's process
 	returned atomic.Int32 // its waits that have returned, with the lock held
+	sender   atomic.Int32 // 1: somebody sends
 	in       atomic.Int32 // holders of mu
 }
 
@@ -234,6 +235,81 @@ var (
 			Casts: []fuzz.Cast{
 				cast("two sleepers", r.rest(true, 0, 2), r.sleeper(fuzz.Asleep), r.sleeper(fuzz.Asleep)),
 				cast("sleepers inside", r.rest(true, 2, 2), r.insider(), r.insider(), r.sleeper(fuzz.Asleep), r.sleeper(fuzz.Asleep)),
+			},
+		}
+	})
+)
+
+// until waits, as programs do, until something has been sent.
+func (r *room) until() error {
+	if _, err := r.enter(); err != nil {
+		return err
+	}
+	for r.sent.Load() == 0 {
+		r.in.Add(-1)
+		if _, err := r.entered(r.cond.Wait(bg, &r.mu)); err != nil {
+			return err
+		}
+	}
+	return r.leave()
+}
+
+// send is the other half. All who wait before it are woken by one signal each.
+func (r *room) send(signal func() error) error {
+	if _, err := r.enter(); err != nil {
+		return err
+	}
+	r.sent.Store(1)
+	return errors.Join(r.leave(), signal())
+}
+
+// Nobody dies, so nobody is helped by a look around: there is none.
+func pauseOp(name string, build func(r *room) fuzz.Op) *fuzz.Scenario {
+	return condOp(name, func(r *room) fuzz.Op {
+		futex.SetLookAround(20 * time.Second)
+		return build(r)
+	})
+}
+
+var (
+	pauseCondWait = pauseOp("cond wait for something", func(r *room) fuzz.Op {
+		// It comes when the victim stands at the point or, if it slept before
+		// that, when it slept.
+		senders := func(signal func() error) []fuzz.Peer {
+			run := func(c *fuzz.Cue) error {
+				if !r.sender.CompareAndSwap(0, 1) {
+					return nil
+				}
+				return r.send(signal)
+			}
+			return []fuzz.Peer{
+				{Name: "sender", When: fuzz.Early, Run: func(c *fuzz.Cue) error {
+					c.Ready()
+					c.Blocked()
+					return run(c)
+				}},
+				{Name: "late sender", When: fuzz.AtPoint, Run: run},
+			}
+		}
+		sleeper := fuzz.Peer{Name: "sleeper", When: fuzz.Asleep, Run: func(*fuzz.Cue) error { return r.until() }}
+		return fuzz.Op{
+			Do: r.until,
+			Casts: []fuzz.Cast{
+				cast("signal", senders(r.cond.Signal)...),
+				cast("broadcast, sleeper", append(senders(r.cond.Broadcast), sleeper)...),
+			},
+		}
+	})
+	pauseCondSignal = pauseOp("cond send something", func(r *room) fuzz.Op {
+		party := func(name string, when fuzz.When, inside bool) fuzz.Peer {
+			return fuzz.Peer{Name: name, When: when, Inside: inside, Run: func(*fuzz.Cue) error { return r.until() }}
+		}
+		return fuzz.Op{
+			Do: func() error { return r.send(func() error { return r.cond.Notify(2) }) },
+			Casts: []fuzz.Cast{
+				cast("sleeper, another comes", party("sleeper", fuzz.Asleep, false), party("late", fuzz.AtPoint, false)),
+				cast("two sleepers", party("sleeper", fuzz.Asleep, false), party("sleeper", fuzz.Asleep, false)),
+				cast("sleeper and insider", party("insider", fuzz.Asleep, true), party("sleeper", fuzz.Asleep, false)),
 			},
 		}
 	})

@@ -38,6 +38,35 @@ func TestKillPointsOwned(t *testing.T) {
 }
 func TestKillPointsEvent(t *testing.T) { killEach(t, killSet, killWait, killPublish) }
 
+// pauseEach stops the victim at each point, as long as its peers have something
+// to do, and then lets it go on: everybody comes to an end, and nothing is lost.
+func pauseEach(t *testing.T, scenario *fuzz.Scenario, more ...*fuzz.Scenario) {
+	t.Helper()
+	plainBuild(t)
+	fuzz.PauseEach(t, scenario, tight())
+	if os.Getenv("RAWIPC_KILLPOINTS") == "" {
+		return // waits take long to step through
+	}
+	for _, sc := range more {
+		fuzz.PauseEach(t, sc, tight())
+	}
+}
+
+func TestPausePointsLock(t *testing.T)  { pauseEach(t, killUnlock, killLockWoken) }
+func TestPausePointsSem(t *testing.T)   { pauseEach(t, killRelease, killAcquireWoken) }
+func TestPausePointsEvent(t *testing.T) { pauseEach(t, killSet, killWait) }
+func TestPausePointsCond(t *testing.T)  { pauseEach(t, pauseCondSignal, pauseCondWait) }
+
+// Who is kept between a wake and its store finds nobody awake to see the store.
+func TestPausePointsCatch(t *testing.T) {
+	plainBuild(t)
+	opts := tight()
+	opts.Points, opts.ReportOnly, opts.MaxFailures = "all", true, 2
+	if rep := fuzz.PauseEach(t, killSetLate, opts); rep.Stuck == 0 || rep.Corrupt != 0 {
+		t.Errorf("%s: %d stuck, %d corrupt; want some, 0", killSetLate.Name(), rep.Stuck, rep.Corrupt)
+	}
+}
+
 // plainBuild skips in a build for the race detector: its instructions are not
 // those that users run, and a step through them takes ten times as long.
 func plainBuild(t *testing.T) {

@@ -316,3 +316,10 @@ var killPublish = fuzz.RegisterOp("futex/publish", killPage, func(s *fuzz.Segmen
 })
 
 var _ = context.Background
+
+var killSetLate = eventOp("mutant: wake, then set", func(e *signal) fuzz.Op {
+	return fuzz.Op{
+		Do:    func() error { e.event.SetLate(); return nil },
+		Casts: []fuzz.Cast{cast("two sleepers", e.heir(false), e.sleeper(fuzz.Asleep), e.sleeper(fuzz.Asleep))},
+	}
+})

@@ -218,7 +218,7 @@ func (s *Semaphore) sleepAndReclaim(ctx context.Context, v uint64) error {
 		return sleepOn(ctx, &s.state, v)
 	}
 	var ts unix.Timespec
-	err := wait(ctx, lowWord(&s.state), lowPart(v), matchAny, monotonic(time.Now().Add(reclaimEvery), &ts))
+	err := wait(ctx, lowWord(&s.state), lowPart(v), matchAny, monotonicAfter(reclaimEvery, &ts))
 	if err != os.ErrDeadlineExceeded {
 		return err
 	}

@@ -74,7 +74,7 @@ func stranger(w *atomic.Uint32) func() bool {
 	var ts unix.Timespec
 	woken := make(chan bool, 1)
 	old := w.Load()
-	go func() { woken <- sleep(w, old, monotonic(time.Now().Add(tooLong), &ts), matchAny) == 0 }()
+	go func() { woken <- sleep(w, old, monotonicAfter(tooLong, &ts), matchAny) == 0 }()
 	time.Sleep(20 * time.Millisecond)
 	return func() bool { return <-woken }
 }

@@ -34,10 +34,7 @@ var threadHeads struct {
 // runs on the thread until unpin.
 func pinTo(addr *atomic.Uint32) pin {
 	runtime.LockOSThread()
-	h := ownHead()
-	if h == nil {
-		h = giveHead()
-	}
+	h := threadHead()
 	if h == nil {
 		return pin{} // refused by the kernel: the re-checks remain
 	}
@@ -68,6 +65,45 @@ func giveHead() *robustHead {
 	h.pending.Store(0)
 	if setRobustList(h) != 0 {
 		return nil
+	}
+	return h
+}
+
+// knownHeads save the system call that asks for a thread's head, where one
+// instruction tells threads apart. A thread that comes later at the same base
+// has the same head from the start if that is glibc's. Else it has none yet, and
+// the kernel has said that the thread of the known one is no more: it clears
+// alive, which in a thread that the Go runtime has made is nobody else's business.
+var knownHeads [1024]atomic.Pointer[knownHead]
+
+type knownHead struct {
+	base uintptr
+	head *robustHead
+	c    bool
+}
+
+// threadHead is the head of this thread, which gets one if it has none. It is
+// nil if the kernel refuses that.
+func threadHead() *robustHead {
+	var base uintptr
+	var c bool
+	var at *atomic.Pointer[knownHead]
+	if haveThreadBase() {
+		base, c = threadBase()
+		at = &knownHeads[uint64(base)*0x9e3779b97f4a7c15>>54]
+		if k := at.Load(); k != nil && k.base == base && (k.c || k.head.alive.Load() != 0) {
+			return k.head
+		}
+	}
+	h := ownHead()
+	if h == nil {
+		if h = giveHead(); h != nil && at != nil && !c {
+			h.alive.Store(1)
+			clearAtExit(&h.alive)
+			at.Store(&knownHead{base, h, false})
+		}
+	} else if c && h.offset == glibcOffset {
+		at.Store(&knownHead{base, h, true})
 	}
 	return h
 }

@@ -42,9 +42,9 @@ func TestCase066Relock(t *testing.T) {
 		t.Errorf("another Owner, trying: %v, %v", ok, err)
 	}
 	const wait = 20 * time.Millisecond
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(bg, wait)
 	defer cancel()
-	start := time.Now()
 	if err := m.LockContext(ctx, other); err != context.DeadlineExceeded || time.Since(start) < wait {
 		t.Errorf("another Owner: %v after %v", err, time.Since(start))
 	}

@@ -94,6 +94,7 @@ func Attach(mem []byte, f *os.File) (*Region, error) {
 		r.judge.close()
 		return nil, err
 	}
+	haveThreadBase() // now, and not in the middle of the first wait
 	r.toNode, r.guardians = int(r.side.distance), guardiansAt(r.side.distance)
 	regions.Lock()
 	regions.all = append(regions.all, r)

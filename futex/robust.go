@@ -251,11 +251,19 @@ var (
 
 // lockSlow waits for the lock. It returns whether the last owner died.
 func (m *RobustMutex) lockSlow(ctx context.Context, r *Region, me uint64) (died bool, err error) {
-	for i := 0; i == 0 || i < mutexSpins && ManyCPUs(); i++ {
+	for i := 0; i == 0 || i < mutexSpins; i++ {
 		if v := m.state.Load(); free(v) && m.state.CompareAndSwap(v, me|v&waiters) {
 			return false, nil
 		}
-		pause(1)
+		if ManyCPUs() {
+			pause(1)
+		} else if i == 0 {
+			// As a rule the owner was made to wait by our coming awake, and
+			// is through in a moment.
+			unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		} else {
+			break
+		}
 	}
 	r.waiters.Add(1)
 	defer r.waiters.Add(-1)
@@ -310,7 +318,7 @@ func (m *RobustMutex) lockPinned(ctx context.Context, r *Region, me uint64, w *a
 			v |= waiters
 		}
 		var ts unix.Timespec
-		err := wait(ctx, w, lowPart(v), matchAny, monotonic(time.Now().Add(recheck), &ts))
+		err := wait(ctx, w, lowPart(v), matchAny, monotonicAfter(recheck, &ts))
 		if probe = err == os.ErrDeadlineExceeded; probe {
 			continue
 		}

@@ -35,9 +35,9 @@ func excluded(t testing.TB, m *futex.RWMutex, kind int, why string) {
 	if ok, err := k.try(m); ok || err != nil {
 		t.Errorf("%s: trying to lock for %s: %v, %v", why, k.name, ok, err)
 	}
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(bg, wait)
 	defer cancel()
-	start := time.Now()
 	if err := k.lock(m, ctx); err != context.DeadlineExceeded || time.Since(start) < wait {
 		t.Errorf("%s: locking for %s: %v after %v", why, k.name, err, time.Since(start))
 	}

@@ -70,7 +70,7 @@ var lookAround = 250 * time.Millisecond
 // sleepSome is sleepOn for no longer than that.
 func sleepSome(ctx context.Context, state *atomic.Uint64, v uint64) (timedOut bool, err error) {
 	var ts unix.Timespec
-	err = wait(ctx, lowWord(state), lowPart(v), matchAny, monotonic(time.Now().Add(lookAround), &ts))
+	err = wait(ctx, lowWord(state), lowPart(v), matchAny, monotonicAfter(lookAround, &ts))
 	if err == os.ErrDeadlineExceeded {
 		return true, nil
 	}
@@ -182,7 +182,7 @@ func (m *RWMutex) letReadersIn() {
 	if m.owed.CompareAndSwap(turnOwed, turnAwaited) || m.owed.Load() == turnAwaited {
 		defer done(beginWait(addressOfState(&m.gate)))
 		var ts unix.Timespec
-		wait(context.Background(), &m.owed, turnAwaited, matchAny, monotonic(time.Now().Add(courtesy), &ts))
+		wait(context.Background(), &m.owed, turnAwaited, matchAny, monotonicAfter(courtesy, &ts))
 	}
 	m.owed.Store(0)
 }

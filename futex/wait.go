@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -124,17 +125,38 @@ func waitv(v []waitvEntry, ts *unix.Timespec) (int, unix.Errno) {
 // after the time that is left, so that what lies between makes the deadline
 // late, never early. Beyond 68 years it is as good as none.
 func monotonic(t time.Time, buf *unix.Timespec) *unix.Timespec {
-	left := time.Until(t)
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, buf); err != nil {
-		panic("futex: clock_gettime: " + err.Error())
-	}
+	return monotonicAfter(time.Until(t), buf)
+}
+
+// monotonicAfter is the point that lies left ahead.
+func monotonicAfter(left time.Duration, buf *unix.Timespec) *unix.Timespec {
 	if left > math.MaxInt32*time.Second {
 		return nil
 	}
-	at := max(unix.TimespecToNsec(*buf)+int64(left), 0)
-	*buf = unix.NsecToTimespec(at)
+	*buf = unix.NsecToTimespec(max(clock()+int64(left), 0))
 	return buf
 }
+
+// clock is CLOCK_MONOTONIC in ns. Package time reads it without a system call,
+// but tells only differences.
+func clock() int64 {
+	start := clockStart()
+	return start.ns + int64(time.Since(start.at))
+}
+
+type clockPoint struct {
+	at time.Time
+	ns int64
+}
+
+var clockStart = sync.OnceValue(func() clockPoint {
+	at := time.Now()
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		panic("futex: clock_gettime: " + err.Error())
+	}
+	return clockPoint{at, unix.TimespecToNsec(ts)}
+})
 
 // sysError hides EAGAIN: that the word changed is as good as a wake.
 func sysError(op string, e unix.Errno) error {

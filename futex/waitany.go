@@ -41,13 +41,31 @@ func WaitAny(ctx context.Context, words ...Word) (int, error) {
 	if !haveWaitv() {
 		return waitAnySlices(ctx, words)
 	}
+	if len(words) < fewWords {
+		var buf [fewWords]waitvEntry
+		return waitAny(ctx, words, buf[:0])
+	}
+	return waitMany(ctx, words)
+}
+
+//go:noinline
+func waitMany(ctx context.Context, words []Word) (int, error) {
 	var buf [maxWaitWords]waitvEntry
-	v, first := buf[:0], 0
+	return waitAny(ctx, words, buf[:0])
+}
+
+// fewWords is what most calls have room in; to clear that for 128 takes longer
+// than to look at two.
+const fewWords = 8
+
+// waitAny has room in v for the words and the canceller's.
+func waitAny(ctx context.Context, words []Word, v []waitvEntry) (int, error) {
+	first := 0
 	if ctx.Done() != nil {
 		c := newCanceller(nil, matchAny)
 		defer c.release()
 		c.arm(ctx)
-		v, first = buf[:1], 1
+		v, first = v[:1], 1
 		v[0].set(&c.word, 0, true)
 	}
 	for _, w := range words {
@@ -92,7 +110,7 @@ func waitAnySlices(ctx context.Context, words []Word) (int, error) {
 			return -1, err
 		}
 		var ts unix.Timespec
-		e := sleep(words[0].Addr, words[0].Old, monotonic(time.Now().Add(anySlice), &ts), matchAny)
+		e := sleep(words[0].Addr, words[0].Old, monotonicAfter(anySlice, &ts), matchAny)
 		if e == 0 {
 			return 0, nil
 		}

@@ -221,7 +221,7 @@ func (v barrier) outcome(w *fuzz.World) (over bool, fate int) {
 func (v barrier) look(w *fuzz.World) {
 	over, fate := v.outcome(w)
 	switch {
-	case over && w.Get(brLow)&1 != 0 && !v.noPass && !v.oneWake:
+	case over && w.Get(brLow)&1 != 0 && (w.Get(brCame) == 0 || w.Get(brBroken) != 0) && !v.noPass && !v.oneWake:
 		w.SetReg(brTo, fate)
 		w.Goto(brPassOn)
 	case over:

@@ -68,8 +68,9 @@ const (
 	cdIdle
 	cdLockSend
 	cdSend
-	cdSendWake
+	cdNobody
 	cdSendDone
+	cdSendWake
 	cdLockJoin
 	cdJoin
 	cdJoined // the waiters' range begins
@@ -108,8 +109,9 @@ func (v cond) model() *fuzz.Model {
 			cdIdle:      {Name: "signaller: anybody to signal?", Do: v.idle},
 			cdLockSend:  {Name: "signal: lock", Do: v.lock(cdSend)},
 			cdSend:      {Name: "signal: store", Do: v.send},
-			cdSendWake:  {Name: "signal: wake", Do: v.wake(cdSendDone), System: true},
-			cdSendDone:  {Name: "signal: unlock", Do: v.unlock(cdIdle)},
+			cdNobody:    {Name: "signal: unlock, nobody waits", Do: v.unlock(cdIdle)},
+			cdSendDone:  {Name: "signal: unlock", Do: v.unlock(cdSendWake)},
+			cdSendWake:  {Name: "signal: wake", Do: v.wake(cdIdle), System: true},
 			cdLockJoin:  {Name: "wait: lock", Do: v.lock(cdJoin)},
 			cdJoin:      {Name: "wait: take a slot", Do: v.join},
 			cdJoined:    {Name: "wait: unlock", Do: v.unlock(cdLook)},
@@ -236,24 +238,24 @@ func (v cond) send(w *fuzz.World) {
 	if v.pool {
 		w.Set(cdPool, w.Get(cdPool)+1)
 		w.Set(cdGen, w.Get(cdGen)+1)
-		w.Goto(cdSendWake)
+		w.Goto(cdSendDone)
 		return
 	}
 	to := v.choose(w, -1)
 	if to < 0 {
-		w.Goto(cdSendDone)
+		w.Goto(cdNobody)
 		return
 	}
 	w.SetReg(cdTarget, to)
 	if v.wakeFirst {
 		w.Set(cdLow+to, w.Get(cdLow+to)&^1)
 		w.Wake(255, cdLow+to)
-		w.Goto(cdSendWake)
+		w.Goto(cdSendDone)
 		return
 	}
 	v.store(w, to)
 	w.Set(cdGen, w.Get(cdGen)+1)
-	w.Goto(cdSendWake)
+	w.Goto(cdSendDone)
 }
 
 // store gives one signal to a slot. Naming the word is a step of its own, but
@@ -276,7 +278,7 @@ func (v cond) wake(next int) func(w *fuzz.World) {
 		switch {
 		case v.pool:
 			w.Wake(1, cdPool)
-		case v.wakeFirst && next == cdSendDone:
+		case v.wakeFirst && next == cdIdle:
 			v.store(w, to)
 			w.Set(cdGen, w.Get(cdGen)+1)
 		case w.Get(cdLow+to)&1 != 0:
@@ -284,7 +286,7 @@ func (v cond) wake(next int) func(w *fuzz.World) {
 			w.Wake(255, cdLow+to)
 		}
 		w.SetReg(cdPending, 0)
-		if next == cdSendDone {
+		if next == cdIdle {
 			w.SetReg(cdTarget, 0)
 		}
 	}

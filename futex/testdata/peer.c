@@ -2,10 +2,12 @@
 // glibc's mutex between processes, plain and robust, and its semaphore.
 //
 //	peer alone KIND         prints the ns of one lock and unlock, nobody else there
-//	peer two KIND MS        two processes for so long; prints what each got
+//	peer two KIND MS A B    two processes for so long, on the CPUs A and B;
+//	                        prints what each got
 #define _GNU_SOURCE
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -99,12 +101,17 @@ static void alone(char kind)
 	printf("%.3f\n", took[0]);
 }
 
-static void run(char kind, int who)
+static void run(char kind, int who, int cpu)
 {
 	long n = 0;
+	cpu_set_t one;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (sched_setaffinity(0, sizeof one, &one))
+		_exit(2);
 	atomic_fetch_add(&s->ready, 1);
 	while (atomic_load(&s->ready) < 2)
-		;
+		sched_yield();
 	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
 		lock(kind);
 		s->inside++;
@@ -114,12 +121,12 @@ static void run(char kind, int who)
 	s->got[who] = n;
 }
 
-static void two(char kind, int ms)
+static void two(char kind, int ms, const int *cpu)
 {
 	pid_t p[2];
 	for (int who = 0; who < 2; who++)
 		if ((p[who] = fork()) == 0) {
-			run(kind, who);
+			run(kind, who, cpu[who]);
 			_exit(0);
 		}
 	while (atomic_load(&s->ready) < 2)
@@ -151,7 +158,7 @@ int main(int argc, char **argv)
 	sem_init(&s->sem, 1, 1);
 	if (!strcmp(argv[1], "alone"))
 		alone(argv[2][0]);
-	else if (argc > 3)
-		two(argv[2][0], atoi(argv[3]));
+	else if (argc > 5)
+		two(argv[2][0], atoi(argv[3]), (int[]){atoi(argv[4]), atoi(argv[5])});
 	return 0;
 }

@@ -1,0 +1,31 @@
+package futex_test
+
+import (
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/rawipc/rawipc/futex"
+)
+
+// What is remembered of a thread is not taken for another one's, which the
+// runtime keeps at the same place: threads end here with their goroutines.
+func TestNamedOnNewThreads(t *testing.T) {
+	word := newShared[atomic.Uint32](t).Ptr()
+	named := make(chan bool)
+	for range times(100, 400, 2000) {
+		for range 4 {
+			go func() {
+				runtime.LockOSThread()
+				first := futex.Named(word)
+				named <- futex.Named(word) && first
+			}()
+		}
+		for range 4 {
+			if !<-named {
+				t.Fatal("a word is named in another list than the thread's")
+			}
+		}
+		runtime.GC() // gives the place free
+	}
+}
