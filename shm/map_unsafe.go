@@ -48,8 +48,9 @@ func At[T any](m *Mapping, off int) (*T, error) { return futex.At[T](m.Bytes(), 
 
 // SliceAt returns n values of T from byte offset off of the mapping on, as
 // [At] does.
-func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
-	mem := m.Bytes()
+func SliceAt[T any](m *Mapping, off, n int) ([]T, error) { return sliceOf[T](m.Bytes(), off, n) }
+
+func sliceOf[T any](mem []byte, off, n int) ([]T, error) {
 	first, err := futex.At[T](mem, off)
 	if err != nil {
 		return nil, err
