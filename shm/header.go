@@ -97,16 +97,16 @@ func (s spec) size(count int) (int, error) {
 	return s.data + s.fixed + count*s.elem, nil
 }
 
-// newHeader is the header of an object that this process makes.
-func newHeader(want spec, size, count int) (h header, err error) {
+// describe makes h the header of an object that this process makes.
+func (h *header) describe(want spec, size, count int) (err error) {
 	if h.namespace, err = pidNamespace(); err != nil {
-		return h, err
+		return err
 	}
 	h.magic, h.order, h.word, h.kind = magic, orderMark, wordSize, want.kind
 	h.size, h.data, h.count = uint64(size), uint64(want.data), uint64(count)
 	h.layout, h.textLen = fingerprint(want.layout), uint64(len(want.layout))
 	copy(h.text[:], want.layout)
-	return h, nil
+	return nil
 }
 
 // write puts h at the beginning of mem, and ready last.
@@ -132,21 +132,21 @@ func (h *header) write(mem []byte) error {
 	return nil
 }
 
-// readHeader loads the header at the beginning of mem, each byte once: a peer
-// may be writing, so what is checked is what is used.
-func readHeader(mem []byte) (h header, err error) {
+// read loads the header at the beginning of mem, each byte once: a peer may be
+// writing, so what is checked is what is used.
+func (h *header) read(mem []byte) error {
 	if len(mem) < headerSize {
-		return h, fmt.Errorf("%w: %d bytes, a header has %d", ErrCorrupt, len(mem), headerSize)
+		return fmt.Errorf("%w: %d bytes, a header has %d", ErrCorrupt, len(mem), headerSize)
 	}
 	ready, err := futex.WordAt(mem, readyAt)
 	if err != nil {
-		return h, err
+		return err
 	}
 	h.ready = ready.Load() // SYNC header: before all else
 	var b [headerSize]byte
 	copy(b[:], mem)
 	h.parse(&b)
-	return h, nil
+	return nil
 }
 
 // parse sets all fields but ready.
@@ -157,7 +157,7 @@ func (h *header) parse(b *[headerSize]byte) {
 	for i, v := range [...]*uint64{&h.size, &h.data, &h.count, &h.layout, &h.namespace, &h.textLen} {
 		*v = e.Uint64(b[24+8*i:])
 	}
-	h.text = [len(h.text)]byte(b[textAt:])
+	copy(h.text[:], b[textAt:])
 }
 
 // check compares h with what this process expects of an object that lies in

@@ -20,22 +20,32 @@ const placeAlign = 64
 // A place is where an object lies that has no memory file of its own.
 type place struct {
 	m    *Mapping
+	home []byte // what of it is attached
 	off  int
 	own  bool     // the mapping was made for this object alone
 	in   bool     // it counts as a user of the mapping's lodge
 	note *os.File // tells a process that the object is passed to where it lies
 }
 
-// lodges are the mappings in which objects with robust locks lie. A mapping is
-// attached once, with all that is in it.
+// lodges are the mappings in which objects with robust locks lie. Memory can be
+// attached only once, with all that is in it; a mapping has another memory
+// after Remap.
 var lodges struct {
 	sync.Mutex
-	at map[*Mapping]*lodge
+	at map[*byte]*lodge // by the memory's first byte
 }
 
 type lodge struct {
 	region *futex.Region
 	users  int
+}
+
+// lodging returns the memory of a mapping that is attached as a whole.
+func (m *Mapping) lodging() []byte {
+	if m.view {
+		return m.obj.writable
+	}
+	return m.Bytes()
 }
 
 // settle finds room for size bytes at a place in a mapping, or, for an object
@@ -44,6 +54,9 @@ func (o *typed) settle(m *Mapping, off, size int, fresh bool) error {
 	mem := m.Bytes()
 	if mem == nil {
 		return os.ErrClosed
+	}
+	if m.prot != ReadWrite {
+		return fmt.Errorf("shm: an object in a mapping that is read-only: %w", unix.EACCES)
 	}
 	if off < 0 || off%placeAlign != 0 || size > len(mem) || off > len(mem)-size {
 		return fmt.Errorf("shm: %d bytes at %d of %d bytes, want them inside, at a multiple of %d: %w",
@@ -55,24 +68,25 @@ func (o *typed) settle(m *Mapping, off, size int, fresh bool) error {
 		o.mem = mem[off:]
 	}
 	o.size = len(o.mem)
-	o.place = &place{m: m, off: off}
+	o.place = &place{m: m, home: m.lodging(), off: off}
 	return nil
 }
 
 func (p *place) attach() error {
 	lodges.Lock()
 	defer lodges.Unlock()
-	l := lodges.at[p.m]
+	key := &p.home[0]
+	l := lodges.at[key]
 	if l == nil {
 		l = new(lodge)
 		var err error
-		if l.region, err = futex.Attach(p.m.Bytes(), p.m.file()); err != nil {
+		if l.region, err = futex.Attach(p.home, p.m.obj.file); err != nil {
 			return err
 		}
 		if lodges.at == nil {
-			lodges.at = make(map[*Mapping]*lodge)
+			lodges.at = make(map[*byte]*lodge)
 		}
-		lodges.at[p.m] = l
+		lodges.at[key] = l
 	}
 	l.users++
 	p.in = true
@@ -84,12 +98,13 @@ func (p *place) attach() error {
 func (p *place) leave() error {
 	lodges.Lock()
 	defer lodges.Unlock()
-	if l := lodges.at[p.m]; p.in && l != nil {
+	key := &p.home[0]
+	if l := lodges.at[key]; p.in {
 		if l.users == 1 {
 			if err := l.region.Detach(); err != nil {
 				return err
 			}
-			delete(lodges.at, p.m)
+			delete(lodges.at, key)
 		}
 		l.users--
 		p.in = false
@@ -109,17 +124,14 @@ func (p *place) leave() error {
 const noteSize = 16
 
 func (p *place) passFiles() ([]*os.File, error) {
-	f := p.m.file()
-	if f == nil {
-		return nil, fmt.Errorf("shm: an object in a mapping without a file can't be passed: %w", unix.ENOTSUP)
-	}
+	f := p.m.obj.file
 	if p.note == nil {
 		obj, err := CreateAnon("rawipc.place", noteSize, nil)
 		if err != nil {
 			return nil, err
 		}
 		var b [noteSize]byte
-		binary.LittleEndian.PutUint64(b[:], uint64(p.m.start())+uint64(p.off))
+		binary.LittleEndian.PutUint64(b[:], uint64(p.m.off)+uint64(p.off))
 		if hasOrHadName(f) || !sealed(f) {
 			b[8] = 1
 		}

@@ -46,8 +46,8 @@ func (o *typed) create(label string, size, twice int) error {
 
 // publish writes the header; from then on the object may be handed out.
 func (o *typed) publish(want spec, count int) error {
-	h, err := newHeader(want, o.size, count)
-	if err != nil {
+	var h header
+	if err := h.describe(want, o.size, count); err != nil {
 		return err
 	}
 	return h.write(o.mem)
@@ -114,8 +114,8 @@ func (o *typed) find(at home, want spec) (count int, err error) {
 // verify checks the header of what is mapped, and only then lets this process
 // take part in its locks. It closes the object if that fails.
 func (o *typed) verify(want spec, exact bool) (count int, err error) {
-	h, err := readHeader(o.mem)
-	if err == nil {
+	var h header
+	if err = h.read(o.mem); err == nil {
 		count, err = h.check(want, o.size, exact)
 	}
 	if err == nil {
