@@ -39,7 +39,7 @@ type arrayState struct {
 	// dirty is 1 while elements are being changed. Who has the lock and finds
 	// it set knows that the one who set it never finished.
 	dirty atomic.Uint32
-	_     [lineSize - 28]byte
+	_     [lineSize - 20]byte
 }
 
 const (

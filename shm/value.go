@@ -47,13 +47,14 @@ type valueState struct {
 	word atomic.Uint64
 	_    [lineSize - 8]byte
 	mu   futex.RobustMutex // writers; of small values: Updates
-	_    [lineSize - 24]byte
+	_    [lineSize - 16]byte
 }
 
 const (
-	lineSize  = 64
-	smallSize = 8
-	valueData = headerSize
+	lineSize   = 64
+	smallSize  = 8
+	valueData  = headerSize
+	valueSlots = valueData + 2*lineSize
 )
 
 // NewValue makes an anonymous value that is x.
@@ -84,7 +85,7 @@ func OpenValueAt[T any](m *Mapping, off int) (*Value[T], error) {
 
 // ValueSize returns how many bytes a Value[T] takes in a mapping.
 func ValueSize[T any]() int {
-	return valueData + int(reflect.TypeFor[valueState]().Size()) + copies[T]()*slotSize[T]()
+	return valueSlots + copies[T]()*slotSize[T]()
 }
 
 func slotSize[T any]() int {
@@ -154,9 +155,8 @@ func (v *Value[T]) bind() (err error) {
 	if v.st, err = futex.At[valueState](v.mem, valueData); err != nil {
 		return err
 	}
-	at := valueData + int(reflect.TypeFor[valueState]().Size())
 	for i := 0; i < copies[T]() && err == nil; i++ {
-		v.slots[i], err = futex.At[T](v.mem, at+i*slotSize[T]())
+		v.slots[i], err = futex.At[T](v.mem, valueSlots+i*slotSize[T]())
 	}
 	return err
 }
