@@ -134,7 +134,8 @@ func findArray[T any](at home) (*Array[T], error) {
 }
 
 func (a *Array[T]) bind(n int) (err error) {
-	if a.st, err = futex.At[arrayState](a.mem, arrayData); err == nil {
+	a.st, err = futex.At[arrayState](a.mem, arrayData)
+	if a.xs = []T{}; err == nil && n > 0 {
 		a.xs, err = sliceOf[T](a.mem, arrayElems, n)
 	}
 	return err
