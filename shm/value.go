@@ -167,19 +167,13 @@ func (v *Value[T]) bind() (err error) {
 // With writers that commit without a pause, a Load of a large value may have to
 // copy it more than once.
 func (v *Value[T]) Load() T {
-	st := v.st
-	if st == nil {
-		panic(errLoadClosed)
-	}
-	if isSmall[T]() {
+	if st := v.st; st != nil && isSmall[T]() {
 		w := st.word.Load()
 		raceAcquire()
 		return fromWord[T](w)
 	}
 	return v.load()
 }
-
-var errLoadClosed = fmt.Errorf("shm: Load of a closed Value: %w", os.ErrClosed)
 
 // How often a reader tries before it keeps writers out, if it can have that at
 // once.
@@ -202,6 +196,9 @@ const loadTries = 32
 // detector does not look at memory that was mapped by hand.
 func (v *Value[T]) load() (x T) {
 	st := v.st
+	if st == nil {
+		panic(fmt.Errorf("shm: Load of a closed Value: %w", os.ErrClosed))
+	}
 	for i := 1; ; i++ {
 		seq := st.word.Load()
 		x = *v.slots[seq>>1&1]
