@@ -64,7 +64,7 @@ func TestKillPointsCreate(t *testing.T) {
 	if os.Getenv("RAWIPC_KILLPOINTS") == "tenth" {
 		o.Points = "16"
 	}
-	for _, sc := range []*fuzz.Scenario{killNew, killCreate, killCreateArray, killNewAt} {
+	for _, sc := range []*fuzz.Scenario{killNew, killCreate, killCreateArray, killNewAt, killOpen} {
 		fuzz.KillEach(t, sc, o)
 	}
 }
@@ -453,6 +453,9 @@ func makeOp(name string, do func(s *seat, object string) error, after func(s *se
 		return fuzz.Op{
 			Init: func() error {
 				copy(seg.Mem[killPage-32:], "rawipc-kill-"+rand.Text()[:8])
+				if name == "open value" {
+					return do(s, object())
+				}
 				return nil
 			},
 			// What is done once for a type or a process is done.
@@ -532,6 +535,25 @@ var (
 				_, err := whole(xs)
 				return err
 			}), v.Close(), shm.Unlink(name))
+		})
+	killOpen = makeOp("open value",
+		func(_ *seat, name string) error {
+			v, err := shm.CreateValue(name, all(1), nil)
+			if errors.Is(err, fs.ErrExist) {
+				v, err = shm.OpenValue[five](name, nil)
+			}
+			if err != nil {
+				return err
+			}
+			return errors.Join(v.Store(all(2)), v.Close())
+		},
+		func(_ *seat, name string, died bool) error {
+			v, err := shm.OpenValue[five](name, nil)
+			if err != nil {
+				return err
+			}
+			n, err := whole(v.Load())
+			return errors.Join(err, oneOf(n, []int64{1, 2}), v.Store(all(3)), v.Close(), shm.Unlink(name))
 		})
 	killNewAt = makeOp("new value in a mapping",
 		func(s *seat, _ string) error {

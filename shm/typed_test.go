@@ -197,6 +197,33 @@ func TestCreateExclusive(t *testing.T) {
 	}
 }
 
+// What a crashed program left under a name can be taken over, if nobody uses
+// it.
+func TestCreateTakesOver(t *testing.T) {
+	name := freshName(t)
+	o, err := shm.Create(name, 100, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := shm.CreateValue(name, 5, &shm.Attr{Truncate: true}); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("while it is used: %v", err)
+	}
+	o.Close()
+	v, err := shm.CreateValue(name, 5, &shm.Attr{Truncate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	w, err := shm.OpenValue[int](name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	if w.Load() != 5 {
+		t.Errorf("%d, want 5", w.Load())
+	}
+}
+
 // gate is what the users of a named semaphore share.
 type gate struct {
 	Sem     futex.Semaphore

@@ -373,4 +373,20 @@ func TestTakeFilesClosesAll(t *testing.T) {
 	if err := new(shm.Value[int]).TakeFiles(append(dupAll(t, v), dupAll(t, v)...)); !errors.Is(err, shm.ErrCorrupt) {
 		t.Errorf("two that don't belong together: %v", err)
 	}
+	w, _ := newRing(t, 1)
+	m, err := object(t, 4096).Map(0, 0, shm.ReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	p, err := shm.NewValueAt(m, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	place := dupAll(t, p)
+	place[0].Close()
+	if err := new(shm.RingReader).TakeFiles([]*os.File{dupAll(t, w)[0], place[1]}); !errors.Is(err, shm.ErrCorrupt) {
+		t.Errorf("a ring at a place: %v", err)
+	}
 }
