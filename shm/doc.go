@@ -25,6 +25,18 @@
 // T with its own rules. Each has three homes: memory without a name (New…), a
 // name in /dev/shm (Create…, Open…), and a place in a mapping (…At).
 //
+// # With a name or without
+//
+// [CreateAnon] makes memory without a name, which is passed on as a descriptor
+// and goes with its last user: nothing is ever left behind. [Create] and [Open]
+// are for processes that have nothing in common but a name, as of C's shm_open
+// and Python's SharedMemory. A name stays until [Unlink]; those that killed
+// programs leave are removed by [Sweep].
+//
+//	o, err := shm.Create("myprogram.table", 1<<20, nil)
+//	m, err := o.Map(0, 0, shm.ReadWrite)
+//	n, err := m.WriteAt(data, 0) // or m.Bytes, shm.At, shm.SliceAt
+//
 // # What may be shared
 //
 // A type without pointers, at any depth: no string, slice, map, channel,
@@ -33,8 +45,11 @@
 // # Memory that can't bite
 //
 // Memory is allocated when an object is made: where there is too little the
-// error comes then and says how much was wanted, not later as a fatal signal.
-// Anonymous objects are sealed: nobody can shrink them under a reader. What a
-// peer writes into shared memory is not trusted: lengths and positions are
-// loaded once, checked, then used.
+// error comes then and says how much was wanted and how much there is, not later
+// as a fatal signal. Anonymous objects are sealed: nobody can shrink them under
+// a reader. Named ones can't be sealed; who may open them is decided by owner and
+// mode, and ReadAt and WriteAt make an error of what a peer took away. What
+// others put into /dev/shm under our name is refused. What a peer writes into
+// shared memory is not trusted: lengths and positions are loaded once, checked,
+// then used. Nothing is ever mapped for execution.
 package shm

@@ -319,12 +319,12 @@ func TestCase121_OpenedTwice(t *testing.T) {
 
 // openings are the ways to open a name as something typed.
 var openings = map[string]func(name string) error{
-	"OpenShared": func(name string) error { return opened(shm.OpenShared[int64](name, nil)) },
-	"OpenValue":  func(name string) error { return opened(shm.OpenValue[int64](name, nil)) },
-	"OpenArray":  func(name string) error { return opened(shm.OpenArray[int64](name, nil)) },
+	"OpenShared": func(name string) error { return closing(shm.OpenShared[int64](name, nil)) },
+	"OpenValue":  func(name string) error { return closing(shm.OpenValue[int64](name, nil)) },
+	"OpenArray":  func(name string) error { return closing(shm.OpenArray[int64](name, nil)) },
 }
 
-func opened(c interface{ Close() error }, err error) error {
+func closing(c interface{ Close() error }, err error) error {
 	if err == nil {
 		c.Close()
 	}
@@ -468,7 +468,7 @@ func TestCase263_Opening(t *testing.T) {
 		change func(b []byte)
 		err    error
 	}{
-		{"all zero", func(b []byte) { clear(b) }, shm.ErrCorrupt},
+		{"all zero", func(b []byte) { copy(b, make([]byte, 512)) }, shm.ErrCorrupt},
 		{"magic", func(b []byte) { b[0]++ }, shm.ErrCorrupt},
 		{"version", func(b []byte) { b[7]++ }, shm.ErrCorrupt},
 		{"byte order", u32(8, 0x04030201), shm.ErrCorrupt},
@@ -637,7 +637,7 @@ var tear = proc.Register("tear", func(ctx context.Context, a torn) error {
 			return nil
 		})
 		if errors.Is(err, futex.ErrOwnerDead) { // killed beside us: the first of us repairs
-			err = a.Array.Recover(func(xs []uint64) error { clear(xs); return nil })
+			err = a.Array.Recover(func(xs []uint64) error { copy(xs, make([]uint64, len(xs))); return nil })
 		}
 		if err != nil {
 			return err
