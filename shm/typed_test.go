@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -149,7 +150,7 @@ func TestPlaceRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, off := range []int{-64, 1, 8, 4096, 4096 - 512, 1 << 62} {
+	for _, off := range []int{-64, 1, 8, 4096, 4096 - 512, math.MaxInt - 63} {
 		if _, err := shm.NewValueAt(m, off, 1); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("at %d: %v", off, err)
 		}
