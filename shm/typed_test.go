@@ -145,6 +145,34 @@ func closeAll(t *testing.T, all ...interface{ Close() error }) {
 	}
 }
 
+// An object in the mapping of a named object is passed as others are, though
+// names can't be sealed.
+func TestPlaceInName(t *testing.T) {
+	o, err := shm.Create(freshName(t), 8192, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := o.Map(4096, 0, shm.ReadWrite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	o.Close()
+	v, err := shm.NewValueAt(m, 64, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	var w shm.Value[int]
+	if err := w.TakeFiles(dupAll(t, v)); err != nil {
+		t.Fatal(err)
+	}
+	if shm.Add(v, 1); w.Load() != 6 {
+		t.Errorf("%d, want 6", w.Load())
+	}
+	closeAll(t, &w)
+}
+
 // Where there is no room, or the place is odd, nothing is made.
 func TestPlaceRefuses(t *testing.T) {
 	o := object(t, 4096)

@@ -175,9 +175,9 @@ func (v *Value[T]) Load() T {
 	return v.load()
 }
 
-// How often a reader tries before it keeps writers out, if it can have that at
-// once.
-const loadTries = 32
+// loadTries is how often a reader tries before it keeps writers out, if it can
+// have that at once. Tests make it small.
+var loadTries = 32
 
 // load copies the copy in use, and then looks whether it was in use all along.
 //

@@ -1,7 +1,9 @@
 package shm_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/gob"
 	"errors"
 	"fmt"
 	"math"
@@ -430,3 +432,36 @@ type large struct{ v *shm.Value[five] }
 
 func (l large) set() error  { return l.v.Update(func(x *five) error { *x = all(1); return nil }) }
 func (l large) isSet() bool { return l.v.Load() == all(1) }
+
+// A reader that is always overtaken comes through when no writer has the lock.
+func TestLoadOvertaken(t *testing.T) {
+	type page [1 << 16]byte
+	v := newValue(t, page{1, 1<<16 - 1: 2})
+	defer shm.SetLoadTries(1)()
+	stop, done := make(chan struct{}), make(chan bool)
+	go func() { v.Overtake(stop); close(done) }()
+	for range 20 {
+		if x := v.Load(); x[0] != 1 || x[1<<16-1] != 2 {
+			t.Error("another value")
+		}
+	}
+	close(stop)
+	<-done
+}
+
+// gob carries a handle as a byte, and one that is nil.
+func TestHandleGob(t *testing.T) {
+	type args struct {
+		N int
+		V *shm.Value[int]
+		A *shm.Array[int]
+	}
+	var b bytes.Buffer
+	if err := gob.NewEncoder(&b).Encode(args{N: 5, V: newValue(t, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	var got args
+	if err := gob.NewDecoder(&b).Decode(&got); err != nil || got.N != 5 || got.A != nil {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
