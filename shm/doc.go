@@ -7,7 +7,7 @@
 //	}](nil)
 //
 // makes a piece of memory that any process may map; *counter.Ptr() is the
-// struct itself, not a copy. A [Shared], a [RingWriter] and a [RingReader] are
+// struct itself, not a copy. All typed objects are
 // handles: put them into the arguments of a function that package proc starts
 // in another process, and the same memory is there.
 //
@@ -18,6 +18,12 @@
 // is, how large, the byte order, and the layout of the type. Who maps it checks
 // all of that first, so that a program with another idea of the type gets an
 // error and not other values.
+//
+// A [Value] is one T that is read and written as a whole: no reader waits or
+// sees a mixture, and a writer that is killed leaves the old value or the new
+// one. An [Array] is many Ts under one lock, changed in place. A [Shared] is one
+// T with its own rules. Each has three homes: memory without a name (New…), a
+// name in /dev/shm (Create…, Open…), and a place in a mapping (…At).
 //
 // # With a name or without
 //
