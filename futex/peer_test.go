@@ -174,27 +174,31 @@ var contend = proc.Register("contend", func(ctx context.Context, a contestant) e
 		time.Sleep(100 * time.Microsecond)
 	}
 	n := int64(0)
-	for ; !c.stop.Load(); n++ {
-		var err error
-		switch a.Kind {
-		case "Mutex":
+	var err error
+	switch a.Kind { // each in a loop of its own, that holds nothing else
+	case "Mutex":
+		for ; !c.stop.Load(); n++ {
 			c.mutex.Lock()
 			c.inside++
 			c.mutex.Unlock()
-		case "RobustMutex":
+		}
+	case "RobustMutex":
+		for ; err == nil && !c.stop.Load(); n++ {
 			if err = c.robust.Lock(); err == nil {
 				c.inside++
 				err = c.robust.Unlock()
 			}
-		case "Semaphore":
+		}
+	case "Semaphore":
+		for ; err == nil && !c.stop.Load(); n++ {
 			if err = c.sem.Acquire(bg); err == nil {
 				c.inside++
 				err = c.sem.Release()
 			}
 		}
-		if err != nil {
-			return err
-		}
+	}
+	if err != nil {
+		return err
 	}
 	c.got[a.Who] = n
 	return nil
