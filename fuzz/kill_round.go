@@ -141,11 +141,27 @@ func (s *stage) outcome(p *player, do string, peer int) error {
 		if !errors.Is(err, errLate) {
 			return err
 		}
-		if _, rest, _ := p.sleepers(-1); rest || time.Now().After(limit) {
+		if p.calm() || time.Now().After(limit) {
 			return err
 		}
 	}
 }
+
+// calm reports whether the process rests for some looks on end.
+func (p *player) calm() bool {
+	for range calmLooks {
+		if _, rest, _ := p.sleepers(-1); !rest {
+			return false
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+	return true
+}
+
+// calmLooks is at how many looks on end all threads must be found at rest. They
+// are looked at one after the other: one that wakes another and goes to sleep
+// can miss being seen in a single look.
+const calmLooks = 8
 
 // enter starts the peers of one moment, one after the other, and waits until
 // each has got where it should be.
@@ -184,7 +200,7 @@ func (s *stage) settled(p *part, pl *player, i, sleepers int) error {
 	if p.player == victim {
 		except = pl.tid
 	}
-	start := time.Now()
+	start, calm := time.Now(), 0
 	for {
 		if _, ok := pl.take("ready", i); ok {
 			return nil
@@ -195,6 +211,10 @@ func (s *stage) settled(p *part, pl *player, i, sleepers int) error {
 		took := time.Since(start)
 		if p.When != Early {
 			n, rest, _ := pl.sleepers(except)
+			if calm++; !rest {
+				calm = 0
+			}
+			rest = calm >= calmLooks
 			mustMove := s.pause && s.opts.Progress && p.When == AtPoint
 			switch {
 			case !mustMove && (n >= sleepers || rest && took > settle[inCall]):
