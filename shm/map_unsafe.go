@@ -41,6 +41,11 @@ func munmap(mem []byte) error {
 	return unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(mem)), uintptr(len(mem)))
 }
 
+// offsetIn is where in mem an address lies; beyond its end if it does not.
+func offsetIn(mem []byte, addr uintptr) uintptr {
+	return addr - uintptr(unsafe.Pointer(unsafe.SliceData(mem)))
+}
+
 // At returns the T at byte offset off of the mapping: the memory itself, not a
 // copy, valid until the mapping is closed. T must be free of pointers, lie
 // inside the mapping and be aligned; else the error names what is wrong.
@@ -48,8 +53,9 @@ func At[T any](m *Mapping, off int) (*T, error) { return futex.At[T](m.Bytes(), 
 
 // SliceAt returns n values of T from byte offset off of the mapping on, as
 // [At] does.
-func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
-	mem := m.Bytes()
+func SliceAt[T any](m *Mapping, off, n int) ([]T, error) { return sliceOf[T](m.Bytes(), off, n) }
+
+func sliceOf[T any](mem []byte, off, n int) ([]T, error) {
 	first, err := futex.At[T](mem, off)
 	if err != nil {
 		return nil, err

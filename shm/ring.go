@@ -74,7 +74,7 @@ func NewRing(capacity int) (*RingWriter, *RingReader, error) {
 	if err := w.create(label("Ring", nil), page+data, data); err != nil {
 		return nil, nil, err
 	}
-	err := w.publish(kindRing, page, ringLayout)
+	err := w.publish(ringSpec(page, data), 0)
 	if err == nil {
 		err = w.bind()
 	}
@@ -86,6 +86,10 @@ func NewRing(capacity int) (*RingWriter, *RingReader, error) {
 		return nil, nil, err
 	}
 	return w, r, nil
+}
+
+func ringSpec(page, data int) spec {
+	return spec{kind: kindRing, data: page, fixed: data, layout: ringLayout}
 }
 
 // ring is what the two ends have in common.
@@ -127,13 +131,13 @@ func (o *ring) PassFiles() ([]*os.File, error) { return o.passFiles() }
 // lent, after checking that it is one. It owns the descriptor. Package proc
 // calls it.
 func (o *ring) TakeFiles(files []*os.File) error {
-	page := int64(os.Getpagesize())
-	err := o.take(files, kindRing, int(page), ringLayout, func(size int64) (int, error) {
+	page := os.Getpagesize()
+	_, err := o.take(files, func(size int) (spec, int, error) {
 		data := size - page
 		if data < page || data&(data-1) != 0 || data > maxRing {
-			return 0, fmt.Errorf("%w: a ring of %d bytes", ErrCorrupt, size)
+			return spec{}, 0, fmt.Errorf("%w: a ring of %d bytes", ErrCorrupt, size)
 		}
-		return int(data), nil
+		return ringSpec(page, data), data, nil
 	})
 	if err != nil {
 		return err

@@ -1,7 +1,6 @@
 package shm
 
 import (
-	"fmt"
 	"os"
 	"reflect"
 
@@ -20,33 +19,95 @@ type Shared[T any] struct {
 	p *T
 }
 
+// sharedData is where the T lies: on a cache line of its own.
+const sharedData = headerSize
+
 // New makes an anonymous shared T, all zero, and has init, if it is not nil,
 // prepare it before anybody else can see it. If init fails, so does New. The
 // error names the path of the first field of T that is a pointer.
 func New[T any](init func(*T) error) (*Shared[T], error) {
+	return makeShared(home{}, init)
+}
+
+// CreateShared is [New] for a T with a name, by which other processes find it
+// with [OpenShared]. The name appears when the T is ready: nobody can open half
+// of one, and a creator that is killed leaves none. See [Create] for names, the
+// errors, and attr, which may be nil. Remove the name with [Unlink].
+func CreateShared[T any](name string, init func(*T) error, attr *Attr) (*Shared[T], error) {
+	return makeShared(home{name: name, attr: attr}, init)
+}
+
+// OpenShared finds the T that [CreateShared] made. Errors are those of [Open],
+// [ErrCorrupt] if there is something else (the error names both layouts), and
+// [ErrNamespace].
+func OpenShared[T any](name string, attr *Attr) (*Shared[T], error) {
+	return findShared[T](home{name: name, attr: attr})
+}
+
+// NewSharedAt is [New] at offset off of a mapping, a multiple of 64, where
+// [SharedSize] bytes must be free. Close it before the mapping.
+func NewSharedAt[T any](m *Mapping, off int, init func(*T) error) (*Shared[T], error) {
+	return makeShared(home{m: m, off: off}, init)
+}
+
+// OpenSharedAt finds the T that [NewSharedAt] made there. Errors are those of
+// [OpenShared].
+func OpenSharedAt[T any](m *Mapping, off int) (*Shared[T], error) {
+	return findShared[T](home{m: m, off: off})
+}
+
+// SharedSize returns how many bytes a Shared[T] takes in a mapping.
+func SharedSize[T any]() int { return sharedData + max(int(reflect.TypeFor[T]().Size()), 1) }
+
+// prepare finds out what a Shared[T] is.
+func (s *Shared[T]) prepare() (spec, error) {
 	t := reflect.TypeFor[T]()
 	layout, err := layoutOf(t)
 	if err != nil {
-		return nil, err
+		return spec{}, err
 	}
-	s := new(Shared[T])
 	s.robust = futex.NeedsAttach(t)
-	size := headerSize + max(int(t.Size()), 1)
-	if err := s.create(label("Shared", t), size, 0); err != nil {
+	return spec{kind: kindShared, data: sharedData, fixed: SharedSize[T]() - sharedData, layout: layout}, nil
+}
+
+func makeShared[T any](at home, init func(*T) error) (*Shared[T], error) {
+	s := new(Shared[T])
+	want, err := s.prepare()
+	if err != nil {
 		return nil, err
 	}
-	s.p, err = futex.At[T](s.mem, headerSize)
-	if err == nil && init != nil {
-		err = init(s.p)
-	}
-	if err == nil {
-		err = s.publish(kindShared, headerSize, layout)
-	}
+	at.label = label("Shared", reflect.TypeFor[T]())
+	err = s.make(at, want, 0, func() error {
+		clear(s.mem[sharedData:])
+		if err := s.bind(); err != nil || init == nil {
+			return err
+		}
+		return init(s.p)
+	})
 	if err != nil {
-		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+func findShared[T any](at home) (*Shared[T], error) {
+	s := new(Shared[T])
+	want, err := s.prepare()
+	if err == nil {
+		_, err = s.find(at, want)
+	}
+	if err == nil {
+		err = s.bind()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Shared[T]) bind() (err error) {
+	s.p, err = futex.At[T](s.mem, sharedData)
+	return err
 }
 
 // Ptr returns the T itself. It is nil after Close, and the T must not be used
@@ -70,28 +131,19 @@ func (s *Shared[T]) Close() error {
 	return nil
 }
 
-// PassFiles lends the descriptor that a child needs. Package proc calls it.
+// PassFiles lends the descriptors that a child needs. Package proc calls it.
 func (s *Shared[T]) PassFiles() ([]*os.File, error) { return s.passFiles() }
 
-// TakeFiles makes s the T behind a descriptor that PassFiles lent, after
-// checking that it is one. It owns the descriptor. Package proc calls it.
+// TakeFiles makes s the T behind descriptors that PassFiles lent, after
+// checking that it is one. It owns the descriptors. Package proc calls it.
 func (s *Shared[T]) TakeFiles(files []*os.File) error {
-	t := reflect.TypeFor[T]()
-	layout, err := layoutOf(t)
+	want, err := s.prepare()
 	if err != nil {
+		closeAll(files)
 		return err
 	}
-	s.robust = futex.NeedsAttach(t)
-	want := int64(headerSize + max(int(t.Size()), 1))
-	err = s.take(files, kindShared, headerSize, layout, func(size int64) (int, error) {
-		if size != want {
-			return 0, fmt.Errorf("%w: %d bytes, want %d for %v", ErrCorrupt, size, want, t)
-		}
-		return 0, nil
-	})
-	if err != nil {
+	if _, err = s.take(files, always(want)); err != nil {
 		return err
 	}
-	s.p, err = futex.At[T](s.mem, headerSize)
-	return err
+	return s.bind()
 }
