@@ -36,6 +36,33 @@ func (l *Liveness) Publish() error {
 	return nil
 }
 
+// Claim is Publish where the word is nobody's, or its publisher is gone to its
+// last thread; else it reports false. It never blocks.
+func (l *Liveness) Claim() (bool, error) {
+	addr := addressOfState(&l.state)
+	r := regionOf(addr)
+	if r == nil {
+		return false, ErrNotAttached
+	}
+	v := l.state.Load()
+	if v != 0 && !r.fullyDead(owner(v)) {
+		return false, nil
+	}
+	me, err := r.me(addr)
+	if err != nil {
+		return false, err
+	}
+	return l.state.CompareAndSwap(v, me|waiters), nil
+}
+
+// Clear makes the word nobody's if its publisher is gone to its last thread,
+// and reports whether it is nobody's now.
+func (l *Liveness) Clear() bool {
+	r := regionOf(addressOfState(&l.state))
+	v := l.state.Load()
+	return v == 0 || r != nil && r.fullyDead(owner(v)) && l.state.CompareAndSwap(v, 0)
+}
+
 // Withdraw makes the word nobody's and wakes who watches it: for a process
 // that leaves without dying. It fails with EPERM if the word is another's.
 func (l *Liveness) Withdraw() error {

@@ -29,9 +29,12 @@ const (
 	kindRing
 	kindValue
 	kindArray
+	kindQueue
+	kindMessages
 )
 
-var kindNames = [...]string{kindShared: "Shared", kindRing: "Ring", kindValue: "Value", kindArray: "Array"}
+var kindNames = [...]string{kindShared: "Shared", kindRing: "Ring", kindValue: "Value", kindArray: "Array",
+	kindQueue: "Queue", kindMessages: "MessageQueue"}
 
 func (k kind) String() string {
 	if k > 0 && int64(k) < int64(len(kindNames)) {
