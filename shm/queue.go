@@ -40,12 +40,38 @@ func CreateQueue[T any](name string, capacity int, attr *Attr) (*Queue[T], error
 // OpenQueue finds the queue that [CreateQueue] made. Errors are those of
 // [OpenShared].
 func OpenQueue[T any](name string, attr *Attr) (*Queue[T], error) {
+	return findQueue[T](home{name: name, attr: attr})
+}
+
+// NewQueueAt makes a queue in a mapping, at an offset that is a multiple of 64
+// and has [QueueSize] bytes free. Close it before the mapping.
+func NewQueueAt[T any](m *Mapping, off, capacity int) (*Queue[T], error) {
+	return makeQueue[T](home{m: m, off: off}, capacity)
+}
+
+// OpenQueueAt finds the queue that [NewQueueAt] made there. Errors are those of
+// [OpenShared].
+func OpenQueueAt[T any](m *Mapping, off int) (*Queue[T], error) {
+	return findQueue[T](home{m: m, off: off})
+}
+
+// QueueSize returns how many bytes a Queue for so many T takes in a mapping, or
+// -1 if there can't be so many.
+func QueueSize[T any](capacity int) int {
+	elem := max(int(reflect.TypeFor[T]().Size()), 1)
+	if capacity < 1 || capacity > maxSlots(elem) {
+		return -1
+	}
+	return headerSize + queueStateSize + 1<<bits.Len(uint(capacity-1))*elem
+}
+
+func findQueue[T any](at home) (*Queue[T], error) {
 	q := new(Queue[T])
 	want, err := q.prepare()
 	if err != nil {
 		return nil, err
 	}
-	slots, err := q.find(home{name: name, attr: attr}, want)
+	slots, err := q.find(at, want)
 	if err == nil {
 		err = q.bind(slots)
 	}
@@ -67,7 +93,7 @@ func makeQueue[T any](at home, capacity int) (*Queue[T], error) {
 	slots := 1 << bits.Len(uint(capacity-1))
 	at.label = label("Queue", reflect.TypeFor[T]())
 	err = q.make(at, want, slots, func() error {
-		clear(q.mem[headerSize:])
+		clear(q.mem[headerSize:][:queueStateSize])
 		if q.st, err = stateAt(q.mem); err != nil {
 			return err
 		}
