@@ -14,3 +14,16 @@ func (q *Queue[T]) Preset(pos uint64) {
 	}
 	q.st.done.Store(pos)
 }
+
+// Preset makes it look as if messages of so many bytes had been sent and
+// received, in all.
+func (q *MessageQueue) Preset(messages, bytes uint64) {
+	for _, e := range q.ends() {
+		e.pos.Store(messages<<messageShift | bytes&messageBytes)
+		e.seen.Store(e.pos.Load())
+	}
+	q.st.done.Store(messages)
+}
+
+// Memory is the queue's memory behind its header.
+func (q *queue) Memory() []byte { return q.mem[headerSize:] }

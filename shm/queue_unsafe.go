@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/rawipc/rawipc/futex"
@@ -19,3 +20,11 @@ func slotsAt[T any](mem []byte, n int) ([]T, error) {
 	}
 	return unsafe.Slice(first, n), nil
 }
+
+// length is the length word of the record at at, a multiple of 8 inside data.
+func (q *MessageQueue) length(at uint64) *atomic.Uint64 {
+	return (*atomic.Uint64)(unsafe.Pointer(&q.data[at]))
+}
+
+// stringBytes are the bytes of s, which must not be changed.
+func stringBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -53,11 +53,11 @@ func (q *queue) Done() error {
 	defer q.leave()
 	for {
 		done, received := q.st.done.Load(), q.received()
-		if done == received {
+		if done&q.counts() == received {
 			return fmt.Errorf("shm: Done for message %d, %d were received: %w", done+1, received, unix.EINVAL)
 		}
 		if q.st.done.CompareAndSwap(done, done+1) {
-			if done+1 == q.sent() {
+			if (done+1)&q.counts() == q.sent() {
 				q.wake(&q.st.join)
 			}
 			return nil
@@ -77,8 +77,11 @@ func (q *queue) Join(ctx context.Context) error {
 		return err
 	}
 	defer q.unlock(e)
-	return q.await(ctx, joinEnd, &q.st.recv, func() bool { return q.st.done.Load() != q.sent() })
+	return q.await(ctx, joinEnd, &q.st.recv, func() bool { return q.st.done.Load()&q.counts() != q.sent() })
 }
 
+// A position counts messages in its upper bits, from shift on, so that one store
+// commits all that a message changes.
+func (q *queue) counts() uint64   { return ^uint64(0) >> q.shift }
 func (q *queue) sent() uint64     { return q.st.send.pos.Load() >> q.shift }
 func (q *queue) received() uint64 { return q.st.recv.pos.Load() >> q.shift }
