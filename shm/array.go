@@ -39,7 +39,7 @@ type arrayState struct {
 	// dirty is 1 while elements are being changed. Who has the lock and finds
 	// it set knows that the one who set it never finished.
 	dirty atomic.Uint32
-	_     [lineSize - 28]byte
+	_     [lineSize - 20]byte
 }
 
 const (
@@ -134,7 +134,8 @@ func findArray[T any](at home) (*Array[T], error) {
 }
 
 func (a *Array[T]) bind(n int) (err error) {
-	if a.st, err = futex.At[arrayState](a.mem, arrayData); err == nil {
+	a.st, err = futex.At[arrayState](a.mem, arrayData)
+	if a.xs = []T{}; err == nil && n > 0 {
 		a.xs, err = sliceOf[T](a.mem, arrayElems, n)
 	}
 	return err

@@ -64,11 +64,11 @@ func (a *Attr) check(named bool) error {
 	case a.Mode&^0o777 != 0:
 		return fmt.Errorf("mode %#o, want permission bits only: %w", uint32(a.Mode), unix.EINVAL)
 	case named && a.ReadOnlyPeers:
-		return fmt.Errorf("ReadOnlyPeers of a named object, which can't be sealed: %w", unix.EINVAL)
+		return fmt.Errorf("attribute ReadOnlyPeers for a named object, which can't be sealed: %w", unix.EINVAL)
 	case !named && a.Truncate:
-		return fmt.Errorf("Truncate of an object without a name: %w", unix.EINVAL)
+		return fmt.Errorf("attribute Truncate for an object without a name: %w", unix.EINVAL)
 	case a.ReadOnlyPeers && a.Growable:
-		return fmt.Errorf("both ReadOnlyPeers and Growable: %w", unix.EINVAL)
+		return fmt.Errorf("attributes ReadOnlyPeers and Growable: %w", unix.EINVAL)
 	}
 	return nil
 }

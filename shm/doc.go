@@ -7,7 +7,7 @@
 //	}](nil)
 //
 // makes a piece of memory that any process may map; *counter.Ptr() is the
-// struct itself, not a copy. A [Shared], a [RingWriter] and a [RingReader] are
+// struct itself, not a copy. All typed objects are
 // handles: put them into the arguments of a function that package proc starts
 // in another process, and the same memory is there.
 //
@@ -19,6 +19,24 @@
 // all of that first, so that a program with another idea of the type gets an
 // error and not other values.
 //
+// A [Value] is one T that is read and written as a whole: no reader waits or
+// sees a mixture, and a writer that is killed leaves the old value or the new
+// one. An [Array] is many Ts under one lock, changed in place. A [Shared] is one
+// T with its own rules. Each has three homes: memory without a name (New…), a
+// name in /dev/shm (Create…, Open…), and a place in a mapping (…At).
+//
+// # With a name or without
+//
+// [CreateAnon] makes memory without a name, which is passed on as a descriptor
+// and goes with its last user: nothing is ever left behind. [Create] and [Open]
+// are for processes that have nothing in common but a name, as of C's shm_open
+// and Python's SharedMemory. A name stays until [Unlink]; those that killed
+// programs leave are removed by [Sweep].
+//
+//	o, err := shm.Create("myprogram.table", 1<<20, nil)
+//	m, err := o.Map(0, 0, shm.ReadWrite)
+//	n, err := m.WriteAt(data, 0) // or m.Bytes, shm.At, shm.SliceAt
+//
 // # What may be shared
 //
 // A type without pointers, at any depth: no string, slice, map, channel,
@@ -27,8 +45,11 @@
 // # Memory that can't bite
 //
 // Memory is allocated when an object is made: where there is too little the
-// error comes then and says how much was wanted, not later as a fatal signal.
-// Anonymous objects are sealed: nobody can shrink them under a reader. What a
-// peer writes into shared memory is not trusted: lengths and positions are
-// loaded once, checked, then used.
+// error comes then and says how much was wanted and how much there is, not later
+// as a fatal signal. Anonymous objects are sealed: nobody can shrink them under
+// a reader. Named ones can't be sealed; who may open them is decided by owner and
+// mode, and ReadAt and WriteAt make an error of what a peer took away. What
+// others put into /dev/shm under our name is refused. What a peer writes into
+// shared memory is not trusted: lengths and positions are loaded once, checked,
+// then used. Nothing is ever mapped for execution.
 package shm

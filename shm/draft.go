@@ -73,15 +73,11 @@ var openUnnamed = func(mode uint32) (fd int, err error) {
 // step on no Sweep takes it for a dead process's.
 func (d *draft) fill(size int64) error {
 	return control(d.file, func(fd int) error {
-		var st unix.Stat_t
 		if err := lock(fd, unix.LOCK_SH); err != nil {
 			return os.NewSyscallError("flock", err)
 		}
-		if err := unix.Fstat(fd, &st); err != nil {
-			return os.NewSyscallError("fstat", err)
-		}
-		if err := mark(fd, &st); err != nil {
-			return os.NewSyscallError("fchmod", err)
+		if err := mark(fd); err != nil {
+			return err
 		}
 		return allocate(fd, 0, size)
 	})

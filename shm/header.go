@@ -41,7 +41,7 @@ func (k kind) String() string {
 	if k > 0 && int64(k) < int64(len(kindNames)) {
 		return kindNames[k]
 	}
-	return fmt.Sprintf("kind %d", uint32(k))
+	return fmt.Sprintf("number %d", uint32(k))
 }
 
 // A header begins each typed object. All of it but ready is written before the
@@ -186,7 +186,7 @@ func (h *header) check(want spec, room int, exact bool) (count int, err error) {
 	case h.ready != 1:
 		return 0, bad("never finished by its creator")
 	case h.kind != want.kind:
-		return 0, bad("it is a %v, want a %v", h.kind, want.kind)
+		return 0, bad("kind %v, want %v", h.kind, want.kind)
 	case h.layout != fingerprint(want.layout):
 		return 0, bad("%s", misfit(h.text[:min(h.textLen, uint64(len(h.text)))], h.textLen, want.layout))
 	case h.data != uint64(want.data):

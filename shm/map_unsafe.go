@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"os"
 	"reflect"
 	"unsafe"
 
@@ -48,21 +49,33 @@ func offsetIn(mem []byte, addr uintptr) uintptr {
 
 // At returns the T at byte offset off of the mapping: the memory itself, not a
 // copy, valid until the mapping is closed. T must be free of pointers, lie
-// inside the mapping and be aligned; else the error names what is wrong.
-func At[T any](m *Mapping, off int) (*T, error) { return futex.At[T](m.Bytes(), off) }
+// inside the mapping and be aligned; else the error names what is wrong. After
+// Close it is os.ErrClosed.
+func At[T any](m *Mapping, off int) (*T, error) {
+	p, _, err := at[T](m, off)
+	return p, err
+}
+
+// at also returns the mapping's length.
+func at[T any](m *Mapping, off int) (p *T, length int, err error) {
+	mem := m.Bytes()
+	if mem == nil {
+		return nil, 0, os.ErrClosed
+	}
+	p, err = futex.At[T](mem, off)
+	return p, len(mem), err
+}
 
 // SliceAt returns n values of T from byte offset off of the mapping on, as
 // [At] does.
-func SliceAt[T any](m *Mapping, off, n int) ([]T, error) { return sliceOf[T](m.Bytes(), off, n) }
-
-func sliceOf[T any](mem []byte, off, n int) ([]T, error) {
-	first, err := futex.At[T](mem, off)
+func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
+	first, have, err := at[T](m, off)
 	if err != nil {
 		return nil, err
 	}
 	size := int(reflect.TypeFor[T]().Size())
-	if n < 0 || size > 0 && n > (len(mem)-off)/size {
-		return nil, sizeError[T](n, off, len(mem))
+	if n < 0 || size > 0 && n > (have-off)/size {
+		return nil, sizeError[T](n, off, have)
 	}
 	return unsafe.Slice(first, n), nil
 }

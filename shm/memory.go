@@ -65,8 +65,10 @@ const allocateStep = 16 << 20
 // allocate gives the file pages for what lies between from and to, its new end,
 // or says how much was wanted and how much there is.
 func allocate(fd int, from, to int64) error {
-	if free, limited := freeBytes(fd); limited && to-from > allocateStep && to-from > free {
-		return noRoom(to-from, free) // rather than fill it up for others
+	if to-from > allocateStep { // rather than fill it up for others first
+		if free, limited := freeBytes(fd); limited && to-from > free {
+			return noRoom(to-from, free)
+		}
 	}
 	for at := from; at < to; {
 		n := min(to-at, allocateStep)

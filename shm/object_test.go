@@ -171,7 +171,7 @@ func TestTakeFilesRefuses(t *testing.T) {
 		{"float", `its layout is "[2]int32", want "struct{float32@0 float32@4}8"`, new(shm.Shared[struct{ X, Y float32 }]).TakeFiles(dupAll(t, s))},
 		{"size", `its layout is "[2]int32", want "[4]int32"`, new(shm.Shared[[4]int32]).TakeFiles(dupAll(t, s))},
 		{"ring", "a ring of", new(shm.RingReader).TakeFiles(dupAll(t, s))},
-		{"no ring", "it is a Ring, want a Shared", new(shm.Shared[[2]int32]).TakeFiles(dupAll(t, w))},
+		{"no ring", "kind Ring, want Shared", new(shm.Shared[[2]int32]).TakeFiles(dupAll(t, w))},
 	} {
 		if !errors.Is(c.err, shm.ErrCorrupt) || !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.name, c.err, c.want)

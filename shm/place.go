@@ -158,7 +158,10 @@ func (o *typed) takePlaced(f, note *os.File, want func(int) (spec, int, error)) 
 		return 0, err
 	}
 	defer obj.Close()
-	s, _, err := want(int(obj.size))
+	s, twice, err := want(int(obj.size))
+	if err == nil && twice != 0 {
+		err = fmt.Errorf("%w: a %v lies in no mapping", ErrCorrupt, s.kind)
+	}
 	if err != nil {
 		return 0, err
 	}

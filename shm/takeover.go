@@ -30,8 +30,8 @@ func takeOver(path string, size int64, a *Attr, prepare func(*Object) error) (*O
 		if !leadsTo(path, &st) {
 			return fmt.Errorf("its name went to another object just now: %w", unix.EBUSY)
 		}
-		if err := mark(fd, &st); err != nil {
-			return os.NewSyscallError("fchmod", err)
+		if err := mark(fd); err != nil {
+			return err
 		}
 		if err := ignoringEINTR(func() error { return unix.Ftruncate(fd, 0) }); err != nil {
 			return os.NewSyscallError("ftruncate", err)

@@ -47,13 +47,14 @@ type valueState struct {
 	word atomic.Uint64
 	_    [lineSize - 8]byte
 	mu   futex.RobustMutex // writers; of small values: Updates
-	_    [lineSize - 24]byte
+	_    [lineSize - 16]byte
 }
 
 const (
-	lineSize  = 64
-	smallSize = 8
-	valueData = headerSize
+	lineSize   = 64
+	smallSize  = 8
+	valueData  = headerSize
+	valueSlots = valueData + 2*lineSize
 )
 
 // NewValue makes an anonymous value that is x.
@@ -84,7 +85,7 @@ func OpenValueAt[T any](m *Mapping, off int) (*Value[T], error) {
 
 // ValueSize returns how many bytes a Value[T] takes in a mapping.
 func ValueSize[T any]() int {
-	return valueData + int(reflect.TypeFor[valueState]().Size()) + copies[T]()*slotSize[T]()
+	return valueSlots + copies[T]()*slotSize[T]()
 }
 
 func slotSize[T any]() int {
@@ -154,9 +155,8 @@ func (v *Value[T]) bind() (err error) {
 	if v.st, err = futex.At[valueState](v.mem, valueData); err != nil {
 		return err
 	}
-	at := valueData + int(reflect.TypeFor[valueState]().Size())
 	for i := 0; i < copies[T]() && err == nil; i++ {
-		v.slots[i], err = futex.At[T](v.mem, at+i*slotSize[T]())
+		v.slots[i], err = futex.At[T](v.mem, valueSlots+i*slotSize[T]())
 	}
 	return err
 }
@@ -167,19 +167,13 @@ func (v *Value[T]) bind() (err error) {
 // With writers that commit without a pause, a Load of a large value may have to
 // copy it more than once.
 func (v *Value[T]) Load() T {
-	st := v.st
-	if st == nil {
-		panic(errLoadClosed)
-	}
-	if isSmall[T]() {
+	if st := v.st; st != nil && isSmall[T]() {
 		w := st.word.Load()
 		raceAcquire()
 		return fromWord[T](w)
 	}
 	return v.load()
 }
-
-var errLoadClosed = fmt.Errorf("shm: Load of a closed Value: %w", os.ErrClosed)
 
 // How often a reader tries before it keeps writers out, if it can have that at
 // once.
@@ -202,6 +196,9 @@ const loadTries = 32
 // detector does not look at memory that was mapped by hand.
 func (v *Value[T]) load() (x T) {
 	st := v.st
+	if st == nil {
+		panic(fmt.Errorf("shm: Load of a closed Value: %w", os.ErrClosed))
+	}
 	for i := 1; ; i++ {
 		seq := st.word.Load()
 		x = *v.slots[seq>>1&1]

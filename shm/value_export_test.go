@@ -1,5 +1,7 @@
 package shm
 
+import "unsafe"
+
 // LoadUnchecked is broken: it does not look whether its copy was overtaken.
 func (v *Value[T]) LoadUnchecked() T { return *v.slots[v.st.word.Load()>>1&1] }
 
@@ -10,4 +12,16 @@ func (v *Value[T]) StoreInPlace(x T) error {
 	}
 	*v.slots[v.st.word.Load()>>1&1] = x
 	return v.unlock(nil)
+}
+
+// Data returns what lies behind a value's header.
+func Data[T any](v *Value[T]) []byte { return v.mem[valueData:] }
+
+// Dirty is a T all of whose bytes are set, those between its fields too.
+func Dirty[T any]() (x T) {
+	b := unsafe.Slice((*byte)(unsafe.Pointer(&x)), unsafe.Sizeof(x))
+	for i := range b {
+		b[i] = 0xff
+	}
+	return x
 }

@@ -3,6 +3,8 @@ package shm
 import (
 	"runtime"
 	"unsafe"
+
+	"github.com/rawipc/rawipc/futex"
 )
 
 // isSmall reports whether a T is one word of memory. It is a constant in the
@@ -59,4 +61,16 @@ func clearSpans(b []byte, spans []span) {
 	for _, s := range spans {
 		clear(b[s.from:s.to])
 	}
+}
+
+// sliceOf returns n values of T, one at least, from mem's byte off on.
+func sliceOf[T any](mem []byte, off, n int) ([]T, error) {
+	first, err := futex.At[T](mem, off)
+	if err != nil {
+		return nil, err
+	}
+	if size := int(unsafe.Sizeof(*first)); size > 0 && n > (len(mem)-off)/size {
+		return nil, sizeError[T](n, off, len(mem))
+	}
+	return unsafe.Slice(first, n), nil
 }
