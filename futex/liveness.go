@@ -55,6 +55,14 @@ func (l *Liveness) Claim() (bool, error) {
 	return l.state.CompareAndSwap(v, me|waiters), nil
 }
 
+// Dead reports whether a process has published the word, and not withdrawn it,
+// and is gone to its last thread. It costs a system call.
+func (l *Liveness) Dead() bool {
+	r := regionOf(addressOfState(&l.state))
+	v := l.state.Load()
+	return r != nil && v != 0 && r.fullyDead(owner(v))
+}
+
 // Clear makes the word nobody's if its publisher is gone to its last thread,
 // and reports whether it is nobody's now.
 func (l *Liveness) Clear() bool {

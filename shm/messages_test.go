@@ -218,7 +218,7 @@ func TestCase213Scribbler(t *testing.T) {
 	p := newQueue[item](t, 64)
 	scribblers := make(chan func())
 	for _, mem := range [][]byte{q.Memory(), p.Memory()} {
-		go func() { scribblers <- scribble(mem) }()
+		go func() { scribblers <- scribbleWords(mem) }()
 	}
 	stop := []func(){<-scribblers, <-scribblers}
 	var ok, bad int
@@ -269,8 +269,8 @@ func TestCase213Scribbler(t *testing.T) {
 	}
 }
 
-// scribble writes into mem until it is stopped.
-func scribble(mem []byte) (stop func()) {
+// scribbleWords writes into mem until it is stopped.
+func scribbleWords(mem []byte) (stop func()) {
 	var end atomic.Bool
 	done := make(chan struct{})
 	go func() {
