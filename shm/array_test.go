@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"sync"
@@ -230,7 +231,7 @@ func TestRecoverOnce(t *testing.T) {
 }
 
 func TestArrayTooLarge(t *testing.T) {
-	if n := shm.ArraySize[int64](1 << 60); n != -1 {
+	if n := shm.ArraySize[int64](math.MaxInt / 4); n != -1 {
 		t.Errorf("%d", n)
 	}
 	m, err := object(t, 4096).Map(0, 0, shm.ReadWrite)
@@ -238,7 +239,7 @@ func TestArrayTooLarge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	a, err := shm.NewArrayAt(m, 0, make([]struct{}, 1<<40))
+	a, err := shm.NewArrayAt(m, 0, make([]struct{}, math.MaxInt/2))
 	if err != nil {
 		t.Fatalf("much of nothing: %v", err)
 	}

@@ -30,10 +30,10 @@ type Attr struct {
 	// one, whose objects may be opened.
 	Owners []int
 
-	// Truncate lets Create take over an object that is there already and
-	// that no process of this package has open: it is emptied and gets the new size, and
-	// keeps its mode and owner. Where somebody has it open the error is EBUSY.
-	// C and Python can't be seen; they would fault.
+	// Truncate lets Create take over an object that is there already and that
+	// no user of this package has open: it is emptied and gets the new size,
+	// and keeps its mode and owner. Where somebody has it open the error is
+	// EBUSY. Users in C and Python can't be seen; they would fault.
 	Truncate bool
 
 	// Growable lets an anonymous object grow, see [Object.Grow]. A named one

@@ -67,7 +67,7 @@ var cases = []struct {
 	{number: 260, tests: "TestCase260Planted TestCase260SecondName TestCase260_TypedPlanted"},
 	{number: 261, tests: "TestCase261Squatted TestCase261_TypedForeign"},
 	{number: 262, tests: "TestCase262Swapped TestCase262_TypedSwapped"},
-	{number: 263, tests: "TestCase263_Header TestCase263_Opening"},
+	{number: 263, tests: "TestCase263_Header TestCase263_Opening TestCase263_Scribbler"},
 	{number: 268, tests: "TestCase268FullMemory"},
 	{number: 270, tests: "TestCase270NothingInChildren TestCase270_NothingElse"},
 	{number: 271, tests: "TestCase271_Padding"},

@@ -18,7 +18,8 @@ import (
 // object gets its name last, so that nobody ever sees half of one: wherever
 // Create is killed, there is the whole object or nothing.
 //
-// The name and the memory stay until [Unlink] or [Sweep].
+// The name and the memory stay until [Unlink] or [Sweep]. A Python program that
+// attaches to the object unlinks it when it ends, unless it says track=False.
 //
 // Errors are *fs.PathError. Create may be called concurrently, by any number
 // of processes: for one name one of them succeeds.

@@ -13,8 +13,8 @@ import (
 // An object that is large enough already stays as it is: nothing shrinks it, so
 // when several processes grow it, the largest size wins. An anonymous object
 // must have been made Growable, else the error is EPERM. Where there is too
-// little memory the object keeps its size, and the error is as in [Create]. Grow may
-// be called concurrently.
+// little memory the error is as in [Create], and the object keeps the size it
+// had or has got some of the growth. Grow may be called concurrently.
 func (o *Object) Grow(size int64) error {
 	if err := o.retain(); err != nil {
 		return err

@@ -367,8 +367,6 @@ func (s *stage) addAll(d int64) error {
 	})
 }
 
-var errRepaired = errors.New("there was something to repair")
-
 // mend is addAll that repairs the array first if it has to.
 func (s *stage) mend(d int64) error {
 	err := s.addAll(d)

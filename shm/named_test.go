@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -134,61 +133,6 @@ func TestCase008DefaultMode(t *testing.T) {
 	}
 }
 
-// Truncate gives the object another size and zeroes, where nobody uses it.
-func TestCase010Truncate(t *testing.T) {
-	name, o := named(t, 5000, &shm.Attr{Mode: 0o640})
-	copy(mapAll(t, o, shm.ReadWrite).Bytes(), "what was there")
-	attr := &shm.Attr{Mode: 0o660, Truncate: true}
-	if _, err := shm.Create(name, 100, attr); !errors.Is(err, unix.EBUSY) {
-		t.Errorf("in use: %v", err)
-	}
-	if now := stat(t, name); now.Size != 5000 {
-		t.Fatalf("in use: size %d", now.Size)
-	}
-	o.Close()
-	if _, err := shm.Create(name, 100, attr); !errors.Is(err, unix.EBUSY) {
-		t.Errorf("still mapped: %v", err)
-	}
-}
-
-func TestCase010TruncateUnused(t *testing.T) {
-	name, o := named(t, 5000, &shm.Attr{Mode: 0o640})
-	m, err := o.Map(0, 0, shm.ReadWrite)
-	if err != nil {
-		t.Fatal(err)
-	}
-	copy(m.Bytes(), "what was there")
-	m.Close()
-	o.Close()
-	before := stat(t, name)
-	for _, size := range []int64{100, 8192} {
-		o, err := shm.Create(name, size, &shm.Attr{Mode: 0o660, Truncate: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		now := stat(t, name)
-		if now.Size != size || now.Ino != before.Ino || now.Mode != before.Mode || now.Uid != before.Uid {
-			t.Errorf("%+v, before %+v", now, before)
-		}
-		m, err := o.Map(0, 0, shm.ReadWrite)
-		if err != nil || !isZero(m.Bytes()) {
-			t.Errorf("not empty, or %v", err)
-		}
-		copy(m.Bytes(), "more")
-		m.Close()
-		if names, err := shm.Sweep(name); len(names) != 0 || err != nil {
-			t.Errorf("in use and swept: %v, %v", names, err)
-		}
-		o.Close()
-	}
-	absent := newName(t)
-	o, err = shm.Create(absent, 7, &shm.Attr{Truncate: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.Close()
-}
-
 func TestCase011UnlinkAbsent(t *testing.T) {
 	name := newName(t)
 	if err := wants(shm.Unlink(name), fs.ErrNotExist); err != nil {
@@ -232,25 +176,6 @@ func TestCase013NameUsedAgain(t *testing.T) {
 	}
 }
 
-func TestCase018BadSizesOfNames(t *testing.T) {
-	for _, size := range []int64{0, -1, 1 << 62, math.MaxInt64} {
-		name := newName(t)
-		_, err := shm.Create(name, size, nil)
-		if err := oneOf(err, unix.EINVAL, unix.ENOMEM, unix.EFBIG, unix.ENOSPC); err != nil {
-			t.Errorf("size %d: %v", size, err)
-		}
-		gone(t, name)
-	}
-	// What a program in C has made, but not yet given its size.
-	name := newName(t)
-	if err := os.WriteFile("/dev/shm/"+name, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := shm.Open(name, nil); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "size 0") {
-		t.Errorf("empty: %v", err)
-	}
-}
-
 func TestCase025OpenTwice(t *testing.T) {
 	name, a := named(t, 4096, nil)
 	b, err := shm.Open("/"+name, nil)
@@ -273,29 +198,6 @@ func TestCase025OpenTwice(t *testing.T) {
 	if err := shm.Unlink(name); err != nil {
 		t.Error(err)
 	}
-}
-
-// Attributes that have no meaning where they are used are refused.
-func TestAttrs(t *testing.T) {
-	name := newName(t)
-	_, err := shm.Create(name, 1, &shm.Attr{ReadOnlyPeers: true})
-	_, anon := shm.CreateAnon("attr", 1, &shm.Attr{Truncate: true})
-	_, both := shm.CreateAnon("attr", 1, &shm.Attr{ReadOnlyPeers: true, Growable: true})
-	_, open := shm.Open(name, &shm.Attr{Mode: 0o1777})
-	for _, err := range []error{err, anon, both, open} {
-		if err := wants(err, unix.EINVAL); err != nil {
-			t.Error(err)
-		}
-	}
-	o, err := shm.CreateAnon("attr", 1, &shm.Attr{Mode: 0o400})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	if fi, err := o.File().Stat(); err != nil || fi.Mode().Perm() != 0o400 {
-		t.Errorf("mode %v, %v", fi.Mode(), err)
-	}
-	gone(t, name)
 }
 
 // sortedSweep is Sweep with an answer that can be compared.

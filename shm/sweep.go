@@ -15,9 +15,9 @@ import (
 // program with a prefix of its own may call it whenever it starts.
 //
 // Only objects that this package created, for this process's user, are ever
-// removed. Users are known by a lock that every [Object] and [Mapping] of a named object holds
-// and that the kernel drops at death. C and Python hold no such lock: where
-// they use objects that Go creates, don't sweep those.
+// removed. Users are known by a lock that each [Object] and [Mapping] of a name
+// holds and that the kernel drops at death. C and Python hold no such lock:
+// where they use objects that Go creates, don't sweep those.
 //
 // Sweep does not block. It goes on after a name that can't be removed and
 // returns what went wrong at the end. It may be called concurrently, by any

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
+	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,7 +152,7 @@ func TestPlaceRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, off := range []int{-64, 1, 8, 4096, 4096 - 512, 1 << 62} {
+	for _, off := range []int{-64, 1, 8, 4096, 4096 - 512, math.MaxInt - 63} {
 		if _, err := shm.NewValueAt(m, off, 1); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("at %d: %v", off, err)
 		}
@@ -157,7 +160,14 @@ func TestPlaceRefuses(t *testing.T) {
 			t.Errorf("open at %d: %v", off, err)
 		}
 	}
-	m.Close()
+	v, err := shm.NewValueAt(m, 0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Close() // too early, but nothing is lost by it
+	if err := v.Close(); err != nil {
+		t.Errorf("Close after the mapping's: %v", err)
+	}
 	if _, err := shm.NewValueAt(m, 0, 1); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("in a closed mapping: %v", err)
 	}
@@ -544,6 +554,55 @@ func TestCase263_Opening(t *testing.T) {
 	if !errors.Is(err, shm.ErrCorrupt) || !strings.Contains(err.Error(), want) {
 		t.Errorf("%v\nwant %s", err, want)
 	}
+}
+
+// A peer that writes whatever it likes over everything but the header takes the
+// value away, and nothing else: calls return, with an error or with some value.
+func TestCase263_Scribbler(t *testing.T) {
+	v, n, a := newValue(t, all(1)), newValue(t, 1), newArray(t, 1, 2, 3, 4)
+	stop := make(chan bool)
+	var peers sync.WaitGroup
+	for i, h := range []interface{ PassFiles() ([]*os.File, error) }{v, n, a} {
+		f := dupAll(t, h)[0]
+		st, err := f.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		mem, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		peers.Go(func() {
+			rng := mathrand.New(mathrand.NewPCG(1, uint64(i)))
+			for {
+				select {
+				case <-stop:
+					unix.Munmap(mem)
+					return
+				default:
+				}
+				at := 512 + rng.IntN((len(mem)-512)/4)*4
+				for range 10 {
+					binary.NativeEndian.PutUint32(mem[at:], rng.Uint32()>>rng.IntN(32))
+				}
+			}
+		})
+	}
+	end := time.Now().Add(300 * time.Millisecond)
+	for time.Now().Before(end) {
+		ctx, cancel := context.WithTimeout(bg, 2*time.Millisecond)
+		v.Load()
+		n.Load()
+		shm.Add(n, 1)
+		n.Store(3)
+		v.UpdateContext(ctx, func(x *five) error { x[0]++; return nil })
+		n.UpdateContext(ctx, func(x *int) error { *x++; return nil })
+		a.UpdateContext(ctx, func(xs []int) error { xs[0]++; return nil })
+		cancel()
+	}
+	close(stop)
+	peers.Wait()
 }
 
 func scribble(t *testing.T, h interface{ PassFiles() ([]*os.File, error) }, change func([]byte)) {

@@ -39,14 +39,6 @@ func BenchmarkValue(b *testing.B) {
 	var std atomic.Int64
 	var sum int64
 	var sums point
-	run := func(name string, f func()) {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				f()
-			}
-		})
-	}
-	_ = run
 	b.Run("op=Load/of=int64", func(b *testing.B) {
 		for b.Loop() {
 			sum += n.Load()

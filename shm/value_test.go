@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/rawipc/rawipc/futex"
 	"github.com/rawipc/rawipc/shm"
@@ -390,3 +391,42 @@ func TestTakeFilesClosesAll(t *testing.T) {
 		t.Errorf("a ring at a place: %v", err)
 	}
 }
+
+// A write synchronizes before a Load that sees it: the race detector, which
+// does not see the memory itself, knows that.
+func TestValueOrders(t *testing.T) {
+	for name, v := range map[string]interface {
+		set() error
+		isSet() bool
+	}{
+		"small": small{newValue(t, false)}, "large": large{newValue(t, all(0))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := ""
+			done := make(chan error)
+			go func() {
+				text = "written before"
+				done <- v.set()
+			}()
+			for !v.isSet() {
+				time.Sleep(time.Microsecond)
+			}
+			if text != "written before" {
+				t.Errorf("%q", text)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+type small struct{ v *shm.Value[bool] }
+
+func (s small) set() error  { return s.v.Store(true) }
+func (s small) isSet() bool { return s.v.Load() }
+
+type large struct{ v *shm.Value[five] }
+
+func (l large) set() error  { return l.v.Update(func(x *five) error { *x = all(1); return nil }) }
+func (l large) isSet() bool { return l.v.Load() == all(1) }
