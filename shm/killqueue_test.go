@@ -74,7 +74,7 @@ func (s *queueStage) send(n int64) error { return s.q().Send(context.Background(
 
 // note counts a message that was received.
 func (s *queueStage) note(x five) error {
-	n, err := whole(x)
+	n, err := oneWord(x)
 	if err == nil && (n < 0 || n >= int64(len(s.t().got))) {
 		err = fmt.Errorf("a message %d that nobody sent", n)
 	}
@@ -201,7 +201,7 @@ func (s *queueStage) check(died bool, fill int, sent []int64, taken int) error {
 		return fmt.Errorf("TrySend afterwards: %t, %v", ok, err)
 	}
 	x, ok, err := q.TryRecv()
-	if n, _ := whole(x); !ok || err != nil || n != 5 {
+	if n, _ := oneWord(x); !ok || err != nil || n != 5 {
 		return fmt.Errorf("TryRecv afterwards: %d, %t, %v", n, ok, err)
 	}
 	return nil

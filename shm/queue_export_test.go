@@ -1,5 +1,26 @@
 package shm
 
+import "os"
+
+// RingIn makes the whole of a memory file a ring, whose ends TakeFiles then
+// takes over.
+func RingIn(f *os.File, size int) error {
+	obj, err := FromFile(f, nil)
+	if err != nil {
+		return err
+	}
+	page := os.Getpagesize()
+	w := new(RingWriter)
+	w.robust = true
+	if err := w.adopt(obj, size-page); err != nil {
+		return err
+	}
+	if err := w.publish(ringSpec(page, size-page), 0); err != nil {
+		return err
+	}
+	return w.typed.close()
+}
+
 // Sent is how many messages were ever sent.
 func (q *Queue[T]) Sent() uint64 { return q.sent() }
 
