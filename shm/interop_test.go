@@ -28,7 +28,7 @@ func TestInteropC(t *testing.T) {
 func TestInteropPython(t *testing.T) {
 	python := fuzz.Tool(t, "python3")
 	testInterop(t, "", func(arg ...string) *exec.Cmd {
-		return exec.Command(python, append([]string{"testdata/peer.py"}, arg...)...)
+		return exec.Command(python, append([]string{"-S", "testdata/peer.py"}, arg...)...)
 	})
 }
 

@@ -47,6 +47,8 @@ func open(name string, flags int, attr *Attr) (*Object, error) {
 // renames is how often a name may go to another object while it is opened.
 const renames = 100
 
+var errRenamed = fmt.Errorf("its name went to another object %d times: %w", renames, unix.EBUSY)
+
 func openPath(path string, flags int, a *Attr) (*Object, error) {
 	for range renames {
 		fd, st, err := openAt(path, flags)
@@ -75,5 +77,5 @@ func openPath(path string, flags int, a *Attr) (*Object, error) {
 		}
 		return &Object{file: os.NewFile(uintptr(fd), path), size: st.Size}, nil
 	}
-	return nil, fmt.Errorf("the name went to another object %d times: %w", renames, unix.EBUSY)
+	return nil, errRenamed
 }

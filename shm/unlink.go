@@ -29,7 +29,7 @@ func Unlink(name string) error {
 }
 
 func unlink(path string) error {
-	for {
+	for range renames {
 		fd, st, err := openAt(path, unix.O_RDONLY)
 		if errors.Is(err, unix.EACCES) {
 			return unlinkUnseen(path)
@@ -52,6 +52,7 @@ func unlink(path string) error {
 			return err
 		}
 	}
+	return errRenamed
 }
 
 // unlinkUnseen removes the name of an object that this process may not open.

@@ -25,3 +25,22 @@ func Dirty[T any]() (x T) {
 	}
 	return x
 }
+
+// SetLoadTries sets how often a Load is overtaken before it tries the lock.
+func SetLoadTries(n int) (undo func()) {
+	old := loadTries
+	loadTries = n
+	return func() { loadTries = old }
+}
+
+// Overtake makes it look to readers as if writers committed all the time.
+func (v *Value[T]) Overtake(stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			return
+		default:
+			v.st.word.Add(4)
+		}
+	}
+}
