@@ -2,9 +2,11 @@ package shm_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,19 +32,83 @@ type tally struct {
 
 const queueSlots = 8
 
-// queueStage is a queue of values of several words in a segment, as one process
-// has it.
-type queueStage struct {
-	*seat
-	q func() *shm.Queue[five]
-	t func() *tally
+// fives is a queue of values of several words: a Queue, or a MessageQueue.
+type fives interface {
+	Send(context.Context, five) error
+	TrySend(five) (bool, error)
+	Recv(context.Context) (five, error)
+	TryRecv() (five, bool, error)
+	Len() int
+	Ending() bool
+	Sent() uint64
+	CloseSend() error
+	Close() error
 }
 
-func newQueueStage(seg *fuzz.Segment) *queueStage {
-	s := &queueStage{seat: newSeat(seg)}
-	s.q = sync.OnceValue(func() *shm.Queue[five] {
-		q, err := shm.OpenQueueAt[five](s.once(), 0)
-		check(err)
+// fiveMessages sends them as messages of which as many fit as into the Queue.
+type fiveMessages struct{ *shm.MessageQueue }
+
+const messageSize = 56
+
+func (q fiveMessages) bytes(x five) []byte {
+	msg := make([]byte, messageSize)
+	binary.Encode(msg, binary.LittleEndian, x)
+	return msg
+}
+
+func (q fiveMessages) five(msg []byte) (x five, err error) {
+	if len(msg) != messageSize {
+		return x, fmt.Errorf("a message of %d bytes", len(msg))
+	}
+	_, err = binary.Decode(msg, binary.LittleEndian, &x)
+	return x, err
+}
+
+func (q fiveMessages) Send(ctx context.Context, x five) error {
+	return q.MessageQueue.Send(ctx, q.bytes(x))
+}
+
+func (q fiveMessages) TrySend(x five) (bool, error) { return q.MessageQueue.TrySend(q.bytes(x)) }
+
+func (q fiveMessages) Recv(ctx context.Context) (x five, err error) {
+	msg, err := q.MessageQueue.RecvAppend(ctx, nil)
+	if err != nil {
+		return x, err
+	}
+	return q.five(msg)
+}
+
+func (q fiveMessages) TryRecv() (x five, ok bool, err error) {
+	buf := make([]byte, messageSize)
+	n, ok, err := q.MessageQueue.TryRecv(buf)
+	if !ok {
+		return x, false, err
+	}
+	x, err = q.five(buf[:n])
+	return x, true, err
+}
+
+// queueStage is such a queue in a segment, as one process has it.
+type queueStage struct {
+	*seat
+	messages bool
+	q        func() fives
+	t        func() *tally
+}
+
+func newQueueStage(seg *fuzz.Segment, messages bool) *queueStage {
+	s := &queueStage{seat: newSeat(seg), messages: messages}
+	s.q = sync.OnceValue(func() fives {
+		var q fives
+		if messages {
+			m, err := shm.OpenMessageQueueAt(s.once(), 0)
+			check(err)
+			q = fiveMessages{m}
+		} else {
+			var err error
+			q, err = shm.OpenQueueAt[five](s.once(), 0)
+			check(err)
+		}
 		s.drop(q.Close)
 		return q
 	})
@@ -62,8 +128,16 @@ const (
 )
 
 func (s *queueStage) first(fill int) error {
-	q, err := shm.NewQueueAt[five](s.once(), 0, queueSlots)
-	check(err)
+	var q fives
+	if s.messages {
+		m, err := shm.NewMessageQueueAt(s.once(), 0, queueSlots*(messageSize+8))
+		check(err)
+		q = fiveMessages{m}
+	} else {
+		var err error
+		q, err = shm.NewQueueAt[five](s.once(), 0, queueSlots)
+		check(err)
+	}
 	for i := range fill {
 		check(q.Send(context.Background(), all(int64(firstStored+i))))
 	}
@@ -149,7 +223,7 @@ func (s *queueStage) takeOne() {
 // may take with it when it dies.
 func queueOp(name string, fill int, do func(s *queueStage) error, sent []int64, taken int, casts func(s *queueStage) []fuzz.Cast) *fuzz.Scenario {
 	return fuzz.RegisterOp("shm/queue "+name, queueSeg, func(seg *fuzz.Segment) fuzz.Op {
-		s := newQueueStage(seg)
+		s := newQueueStage(seg, strings.HasPrefix(name, "message"))
 		return fuzz.Op{
 			Init:    func() error { return s.first(fill) },
 			Prepare: func() error { s.q().Len(); return nil },
@@ -287,6 +361,9 @@ var (
 		[]int64{7}, 0, wokenSenders)
 	killRecvWoken = queueOp("recv woken", 0, func(s *queueStage) error { return s.recv() }, nil, 1, wokenReceivers)
 
+	killMessageSend = queueOp("message send", 0, func(s *queueStage) error { return s.send(7) }, []int64{7}, 0, receivers)
+	killMessageRecv = queueOp("message recv", queueSlots, func(s *queueStage) error { return s.recv() }, nil, 1, senders)
+
 	killTrySend = queueOp("trysend", 0, func(s *queueStage) error {
 		_, err := s.q().TrySend(all(7))
 		return err
@@ -299,12 +376,12 @@ var (
 		return err
 	}, nil, 1, senders)
 	killSendBatch = queueOp("send batch", 0, func(s *queueStage) error {
-		_, err := s.q().SendBatch(context.Background(), []five{all(7), all(6), all(4)})
+		_, err := s.q().(*shm.Queue[five]).SendBatch(context.Background(), []five{all(7), all(6), all(4)})
 		return err
 	}, []int64{7, 6, 4}, 0, receivers)
 	killRecvBatch = queueOp("recv batch", queueSlots, func(s *queueStage) error {
 		var buf [3]five
-		n, err := s.q().RecvBatch(context.Background(), buf[:])
+		n, err := s.q().(*shm.Queue[five]).RecvBatch(context.Background(), buf[:])
 		for _, x := range buf[:n] {
 			err = errors.Join(err, s.note(x))
 		}
@@ -342,4 +419,5 @@ func killQueue(t *testing.T, scenarios ...*fuzz.Scenario) {
 func TestKillPointsQueueSend(t *testing.T)  { killQueue(t, killSend, killSendWoken, killTrySend) }
 func TestKillPointsQueueRecv(t *testing.T)  { killQueue(t, killRecv, killRecvWoken, killTryRecv) }
 func TestKillPointsQueueBatch(t *testing.T) { killQueue(t, killSendBatch, killRecvBatch) }
+func TestKillPointsMessages(t *testing.T)   { killQueue(t, killMessageSend, killMessageRecv) }
 func TestKillPointsQueueEnd(t *testing.T)   { killQueue(t, killCloseSend) }

@@ -20,6 +20,9 @@ import (
 // whole or not at all. A receiver that is killed takes at most the messages
 // with it that it was receiving. The others go on.
 //
+// A queue with a name can't be sealed: a process that may open it can end the
+// others by truncating it.
+//
 // It is a handle: passed to a child by package proc it is the same queue there.
 // At most 120 processes can use one at a time. All methods may be called
 // concurrently.

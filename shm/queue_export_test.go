@@ -22,10 +22,10 @@ func RingIn(f *os.File, size int) error {
 }
 
 // Sent is how many messages were ever sent.
-func (q *Queue[T]) Sent() uint64 { return q.sent() }
+func (q *queue) Sent() uint64 { return q.sent() }
 
 // Ending reports whether CloseSend has begun.
-func (q *Queue[T]) Ending() bool { return q.st.ending.Load() != 0 }
+func (q *queue) Ending() bool { return q.st.ending.Load() != 0 }
 
 // Preset makes it look as if pos messages had been sent and received.
 func (q *Queue[T]) Preset(pos uint64) {
