@@ -35,7 +35,7 @@ func TestRingDeadWriter(t *testing.T) {
 			if n, err := r.Recv(ctx, buf); n != 1 || err != nil || buf[0] != byte(i) {
 				t.Fatalf("Recv %d: %d, %v", buf[0], n, err)
 			}
-			if i == 1 && !asleep {
+			if i == 2 && !asleep {
 				p.Kill()
 				p.Wait(ctx)
 			}
