@@ -59,12 +59,11 @@ const (
 const (
 	quRole  = iota // 1 more than the process's own end, or 3: it closes
 	quLeft         // messages still to send
-	quWatch        // members watched, and whether one is dying
+	quDying        // one of the members is
 	quMsg          // the message in hand
 	quEnded        // the stream had ended
+	quWatch        // whom it watches, one for each member
 )
-
-const quDying = 1 << queueMembers // in quWatch
 
 const (
 	sending = iota + 1
@@ -136,8 +135,10 @@ func (v queue) model() *fuzz.Model {
 		},
 		Private: []fuzz.Cell{{Name: "guardian gone"}},
 		Registers: []fuzz.Cell{
-			quRole: {Name: "role"}, quLeft: {Name: "left"}, quWatch: {Name: "watches"},
+			quRole: {Name: "role"}, quLeft: {Name: "left"}, quDying: {Name: "dying"},
 			quMsg: {Name: "message"}, quEnded: {Name: "ended"},
+			quWatch: {Name: "watches", Kind: fuzz.ProcessID}, {Name: "and", Kind: fuzz.ProcessID},
+			{Name: "and", Kind: fuzz.ProcessID}, {Name: "and", Kind: fuzz.ProcessID},
 		},
 		Exit: v.exit, Final: v.final,
 	}
@@ -445,13 +446,13 @@ func (v queue) blocked(next int) func(w *fuzz.World) {
 		switch {
 		case v.lookFirst && next == qsSleep: // it has looked
 		case !v.isBlocked(w):
-			w.SetReg(quWatch, 0)
+			forget(w)
 			w.Goto(qsCleared)
 			return
 		}
 		w.Goto(next)
-		if w.Reg(quWatch)&quDying != 0 { // a nap
-			w.SetReg(quWatch, 0)
+		if w.Reg(quDying) != 0 { // a nap
+			forget(w)
 			w.Goto(qsBlocked)
 			if w.GiveUp() {
 				w.Goto(qsGiveUp)
@@ -470,33 +471,37 @@ func (v queue) list(w *fuzz.World) {
 	if v.watchNobody {
 		return
 	}
-	watch := 0
 	for i := range queueMembers {
 		switch p := w.Get(quLife + i); {
 		case p == 0 || p == w.Process():
 		case w.Get(quDied)&(1<<i) == 0:
-			watch |= 1 << i
+			w.SetReg(quWatch+i, p)
 		case w.FullyDead(p):
 			w.Set(quLife+i, 0)
 			w.Set(quDied, w.Get(quDied)&^(1<<i))
 		case !v.hasty:
-			watch |= quDying
+			w.SetReg(quDying, 1)
 		}
 	}
-	w.SetReg(quWatch, watch)
+}
+
+func forget(w *fuzz.World) {
+	for i := range queueMembers {
+		w.SetReg(quWatch+i, 0)
+	}
+	w.SetReg(quDying, 0)
 }
 
 func (v queue) sleep(w *fuzz.World) {
-	watch := w.Reg(quWatch)
-	w.SetReg(quWatch, 0)
 	cells := []int{quSleeps + mine(w)}
 	same := w.Get(quSleeps+mine(w)) == 1
 	for i := range queueMembers {
-		if watch&(1<<i) != 0 {
-			same = same && w.Get(quLife+i) != 0 && w.Get(quDied)&(1<<i) == 0
+		if p := w.Reg(quWatch + i); p != 0 {
+			same = same && w.Get(quLife+i) == p && w.Get(quDied)&(1<<i) == 0
 			cells = append(cells, quLife+i)
 		}
 	}
+	forget(w)
 	w.Goto(qsBlocked)
 	if same {
 		w.Sleep(qsAwake, cells...)
