@@ -85,13 +85,23 @@ static struct side side(int i, int fd, uint64_t size)
 	return d;
 }
 
+// Somebody else may need this CPU.
+static inline void wait_a_bit(int *looks, int enough)
+{
+	if (++*looks % enough == 0)
+		sched_yield();
+	else
+		pause_();
+}
+
 static void ring_send(struct side *d, const void *msg, uint64_t n)
 {
+	int looks = 0;
 	uint64_t need = 8 + ((n + 7) & ~7ull), size = d->r->size;
 	while (d->mine + need - d->theirs > size) {
 		d->theirs = atomic_load_explicit(&d->r->head, memory_order_acquire);
 		if (d->mine + need - d->theirs > size)
-			pause_();
+			wait_a_bit(&looks, 4096);
 	}
 	char *at = d->data + (d->mine & (size - 1));
 	memcpy(at, &n, 8);
@@ -102,10 +112,11 @@ static void ring_send(struct side *d, const void *msg, uint64_t n)
 
 static uint64_t ring_recv(struct side *d, void *msg)
 {
+	int looks = 0;
 	while (d->mine == d->theirs) {
 		d->theirs = atomic_load_explicit(&d->r->tail, memory_order_acquire);
 		if (d->mine == d->theirs)
-			pause_();
+			wait_a_bit(&looks, 4096);
 	}
 	char *at = d->data + (d->mine & (d->r->size - 1));
 	uint64_t n;
@@ -114,15 +125,6 @@ static uint64_t ring_recv(struct side *d, void *msg)
 	d->mine += 8 + ((n + 7) & ~7ull);
 	atomic_store_explicit(&d->r->head, d->mine, memory_order_release);
 	return n;
-}
-
-// A full queue, or an empty one: somebody else may need this CPU.
-static inline void wait_a_bit(int *looks)
-{
-	if (++*looks % 64 == 0)
-		sched_yield();
-	else
-		pause_();
 }
 
 static void queue_send(const char *msg)
@@ -138,7 +140,7 @@ static void queue_send(const char *msg)
 			return;
 		}
 		if (lag < 0)
-			wait_a_bit(&looks);
+			wait_a_bit(&looks, 64);
 		if (lag != 0)
 			pos = atomic_load_explicit(&s->in, memory_order_relaxed);
 	}
@@ -157,7 +159,7 @@ static void queue_recv(char *msg)
 			return;
 		}
 		if (lag < 0)
-			wait_a_bit(&looks);
+			wait_a_bit(&looks, 64);
 		if (lag != 0)
 			pos = atomic_load_explicit(&s->out, memory_order_relaxed);
 	}
