@@ -3,6 +3,8 @@ package futex
 import (
 	"structs"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Liveness tells one process of the death of another: who published it is
@@ -33,8 +35,18 @@ func (l *Liveness) Publish() error {
 		return err
 	}
 	l.state.Store(me | waiters)
+	outlive()
 	return nil
 }
+
+// outlive returns only if this process's guardian was alive when it was called:
+// the kernel will mark what was published before.
+//
+// SYNC liveness-publish: a thread of a killed process can run on in user space
+// when the guardian has gone, and what it publishes then nobody marks. But all
+// threads are given the signal before the first one goes, and who has it does
+// not come back from a system call, whichever.
+func outlive() { unix.Getpid() }
 
 // Claim is Publish where the word is nobody's, or its publisher is gone to its
 // last thread; else it reports false. It never blocks.
@@ -52,7 +64,9 @@ func (l *Liveness) Claim() (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return l.state.CompareAndSwap(v, me|waiters), nil
+	ok := l.state.CompareAndSwap(v, me|waiters)
+	outlive()
+	return ok, nil
 }
 
 // Dead reports whether a process has published the word, and not withdrawn it,

@@ -76,7 +76,7 @@ func (q *MessageQueue) fits(n int) error {
 // put writes a record where it goes; the end of data may lie within it.
 func (q *MessageQueue) put(tail uint64, msg []byte) {
 	at := tail & (q.size - 1) &^ 7
-	q.length(at).Store(uint64(len(msg)))
+	q.setLength(at, len(msg))
 	rest := q.data[(at+recordHead)&(q.size-1):]
 	n := copyPieces(rest, msg)
 	copyPieces(q.data, msg[n:])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -239,7 +240,7 @@ func TestCase205FullAndEmpty(t *testing.T) {
 }
 
 func TestCase206Capacity(t *testing.T) {
-	for _, capacity := range []int{0, -1, 1 << 60} {
+	for _, capacity := range []int{0, -1, math.MaxInt} {
 		if q, err := shm.NewQueue[[64]byte](capacity); !errors.Is(err, unix.EINVAL) {
 			t.Errorf("NewQueue(%d): %v, %v", capacity, q, err)
 		}

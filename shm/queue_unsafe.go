@@ -26,5 +26,10 @@ func (q *MessageQueue) length(at uint64) *atomic.Uint64 {
 	return (*atomic.Uint64)(unsafe.Pointer(&q.data[at]))
 }
 
+// setLength stores it, plainly: the store of pos makes it visible.
+func (q *MessageQueue) setLength(at uint64, n int) {
+	*(*uint64)(unsafe.Pointer(q.length(at))) = uint64(n)
+}
+
 // stringBytes are the bytes of s, which must not be changed.
 func stringBytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -48,11 +48,10 @@ func (q *queue) leave() { q.users.Add(-1) }
 
 // join makes this process a member.
 //
-// SYNC queue-member: the words are published, then the sleepers are woken, and
+// SYNC queue-member: the words are published, then the sleepers are roused, and
 // only then can this process commit anything. A sleeper sets sleeps, then lists
-// the members, then looks at the queue. So a sleeper that does not watch this
-// process is woken by it before it matters, with sleeps left as it is: were it
-// cleared, and this process killed before the wake, nobody else would wake him.
+// the members, then looks at the queue, then sleeps if sleeps is as he set it. So
+// a sleeper that does not watch this process looks again before it matters.
 func (q *queue) join() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -76,9 +75,7 @@ func (q *queue) join() error {
 			}
 		}
 		for _, e := range q.ends() {
-			if e.sleeps.Load() != 0 {
-				futex.Wake(&e.sleeps, 1)
-			}
+			rouseEnd(&e.sleeps)
 		}
 		q.myCPU = futex.PinnedCPU()
 		q.mine.Store(m)

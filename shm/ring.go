@@ -53,7 +53,8 @@ type ringState struct {
 
 const (
 	ringLayout = "ring: u64 length, 8-byte records"
-	asleep     = 1 << 31
+	asleep     = 1 << 31 // in a sleeps word
+	joined     = 1 << 30 // and somebody came by: look again
 	recordHead = 8
 	maxRing    = 1 << (30 + 6*(wordSize/8)) // 64 GiB, or 1 GiB where an int has 32 bits
 )
@@ -170,10 +171,9 @@ func (o *ring) MaxMessage() int { return int(o.size) - recordHead }
 // claim makes this process the owner of one end, whose other end's sleeper it
 // wakes, to be watched by him.
 //
-// SYNC ring-member: the word is published, then the sleeper is woken, and only
+// SYNC ring-member: the word is published, then the sleeper is roused, and only
 // then can this process commit anything. The sleeper sets sleeps, then looks at
-// the word. sleeps is left as it is: were it cleared, and this process killed
-// before the wake, nobody would wake the sleeper any more.
+// the word, and sleeps if sleeps is as he set it.
 func (o *ring) claim(end *futex.Liveness, cpu *atomic.Uint32, sleeps *atomic.Uint32, name string) error {
 	if o.mem == nil {
 		return os.ErrClosed
@@ -185,9 +185,7 @@ func (o *ring) claim(end *futex.Liveness, cpu *atomic.Uint32, sleeps *atomic.Uin
 	}
 	o.mine, o.myCPU = end, futex.PinnedCPU()
 	cpu.Store(o.myCPU)
-	if sleeps.Load() != 0 {
-		futex.Wake(sleeps, 1)
-	}
+	rouseEnd(sleeps)
 	return nil
 }
 

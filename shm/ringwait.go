@@ -61,3 +61,16 @@ func wakeEnd(sleeps *atomic.Uint32) {
 		futex.Wake(sleeps, 1)
 	}
 }
+
+// rouseEnd makes the sleeper of an end look around again, be it asleep or about
+// to be.
+//
+// SYNC end-rouse: sleeps changes, so that who has not yet fallen asleep doesn't,
+// but does not become 0: were this process killed before its wake, the next one
+// to commit would still find a sleeper there.
+func rouseEnd(sleeps *atomic.Uint32) {
+	if sleeps.Load() != 0 {
+		sleeps.CompareAndSwap(asleep, asleep|joined)
+		futex.Wake(sleeps, 1)
+	}
+}

@@ -66,7 +66,7 @@ func (w *RingWriter) Reserve(ctx context.Context, n int) ([]byte, error) {
 // Commit sends the first n bytes of what Reserve returned. It never blocks. It
 // panics if n is more than was reserved or nothing was.
 //
-// SYNC ring-tail: the store of tail makes length and bytes visible; it pairs
+// SYNC ring-tail: the store of tail makes length and bytes visible, both stored plainly,; it pairs
 // with the load in Peek. It is the one store that commits: a writer killed
 // before it has sent nothing.
 func (w *RingWriter) Commit(n int) {
@@ -74,7 +74,7 @@ func (w *RingWriter) Commit(n int) {
 		panic(fmt.Sprintf("shm: Commit of %d bytes, %d are reserved", n, w.reserved))
 	}
 	w.reserved = -1
-	w.length(w.tail).Store(uint64(n))
+	w.setLength(w.tail, n)
 	w.tail += recordSize(n)
 	raceRelease()
 	w.st.tail.Store(w.tail)
