@@ -3,6 +3,8 @@ package futex
 import (
 	"structs"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Liveness tells one process of the death of another: who published it is
@@ -33,7 +35,54 @@ func (l *Liveness) Publish() error {
 		return err
 	}
 	l.state.Store(me | waiters)
+	outlive()
 	return nil
+}
+
+// outlive returns only if this process's guardian was alive when it was called:
+// the kernel will mark what was published before.
+//
+// SYNC liveness-publish: a thread of a killed process can run on in user space
+// when the guardian has gone, and what it publishes then nobody marks. But all
+// threads are given the signal before the first one goes, and who has it does
+// not come back from a system call, whichever.
+func outlive() { unix.Getpid() }
+
+// Claim is Publish where the word is nobody's, or its publisher is gone to its
+// last thread; else it reports false. It never blocks.
+func (l *Liveness) Claim() (bool, error) {
+	addr := addressOfState(&l.state)
+	r := regionOf(addr)
+	if r == nil {
+		return false, ErrNotAttached
+	}
+	v := l.state.Load()
+	if v != 0 && !r.fullyDead(owner(v)) {
+		return false, nil
+	}
+	me, err := r.me(addr)
+	if err != nil {
+		return false, err
+	}
+	ok := l.state.CompareAndSwap(v, me|waiters)
+	outlive()
+	return ok, nil
+}
+
+// Dead reports whether a process has published the word, and not withdrawn it,
+// and is gone to its last thread. It costs a system call.
+func (l *Liveness) Dead() bool {
+	r := regionOf(addressOfState(&l.state))
+	v := l.state.Load()
+	return r != nil && v != 0 && r.fullyDead(owner(v))
+}
+
+// Clear makes the word nobody's if its publisher is gone to its last thread,
+// and reports whether it is nobody's now.
+func (l *Liveness) Clear() bool {
+	r := regionOf(addressOfState(&l.state))
+	v := l.state.Load()
+	return v == 0 || r != nil && r.fullyDead(owner(v)) && l.state.CompareAndSwap(v, 0)
 }
 
 // Withdraw makes the word nobody's and wakes who watches it: for a process

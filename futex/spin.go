@@ -77,24 +77,30 @@ func (s *Spinner) Wait(apart bool, ready func() bool) bool {
 	case s.skips > 0:
 		s.skips--
 		return false
-	default:
+	}
+	// The first looks come before everything that costs: a partner who answers
+	// at once is met here.
+	for range pollsPerLook {
+		pause(1)
+		if ready() {
+			s.misses, s.skips = 0, 0
+			return true
+		}
+	}
+	if s.budget == 0 {
 		if spinners.Add(1) > int32(runtime.NumCPU()) {
 			spinners.Add(-1)
 			return false
 		}
 		defer spinners.Add(-1)
 	}
-	start := time.Now()
-	for {
+	for start := time.Now(); time.Since(start) < budget; {
 		for range pollsPerLook {
 			if ready() {
 				s.misses, s.skips = 0, 0
 				return true
 			}
 			pause(1)
-		}
-		if time.Since(start) >= budget {
-			break
 		}
 	}
 	s.misses++

@@ -109,6 +109,9 @@ func (p *Pool) roundTrip(ctx context.Context, w *worker, name string, h head,
 		// committed is read before the end of wait counts.
 		reply, w.in, err = receive(wait, w.replies, w.in)
 	}
+	if errors.Is(err, shm.ErrPeerDead) {
+		<-wait.Done() // its keeper will see it in a moment, and how it ended
+	}
 	switch {
 	case err == nil && reply.call == w.call:
 		w.served++

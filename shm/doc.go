@@ -1,5 +1,5 @@
 // Package shm is memory that processes share: segments of it, typed values in
-// it, and a ring of messages through it.
+// it, and queues of messages through it.
 //
 //	counter, err := shm.New[struct {
 //		Mu futex.Mutex
@@ -24,6 +24,21 @@
 // one. An [Array] is many Ts under one lock, changed in place. A [Shared] is one
 // T with its own rules. Each has three homes: memory without a name (New…), a
 // name in /dev/shm (Create…, Open…), and a place in a mapping (…At).
+//
+// # Queues
+//
+//	q, err := shm.NewObjectQueue[Job](1<<20, "") // Python's Queue
+//	err = q.Send(ctx, job)
+//	for job, err := range q.All(ctx) { … }
+//
+// A [Queue] hands over Ts without pointers, and is the fastest for many senders
+// and receivers; a [MessageQueue] hands over bytes, of any length; an
+// [ObjectQueue] anything that gob or another codec can encode. A ring
+// ([NewRing]) has one sender and one receiver and is faster still. Nothing is
+// sent in the background: what Send returned for is in shared memory, and a
+// message is there whole or not at all, whoever is killed when. Two locks that
+// outlive their holder guard the two ends of a queue; what a sender or receiver
+// does under one of them counts from the single store on that commits it.
 //
 // # With a name or without
 //

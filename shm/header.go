@@ -29,9 +29,13 @@ const (
 	kindRing
 	kindValue
 	kindArray
+	kindQueue
+	kindMessages
+	kindObjects
 )
 
-var kindNames = [...]string{kindShared: "Shared", kindRing: "Ring", kindValue: "Value", kindArray: "Array"}
+var kindNames = [...]string{kindShared: "Shared", kindRing: "Ring", kindValue: "Value", kindArray: "Array",
+	kindQueue: "Queue", kindMessages: "MessageQueue", kindObjects: "ObjectQueue"}
 
 func (k kind) String() string {
 	if k > 0 && int64(k) < int64(len(kindNames)) {

@@ -21,6 +21,10 @@ var ErrShortBuffer = errors.New("shm: buffer too short")
 // ErrTooLarge is what a sender returns for a message that can never fit.
 var ErrTooLarge = errors.New("shm: message too large")
 
+// ErrPeerDead is what an end of a ring returns that would have to wait for the
+// other one, which is dead.
+var ErrPeerDead = errors.New("shm: the process at the other end is dead")
+
 // ringState lies behind the header, fields grouped by who writes them, each
 // group on cache lines of its own (128 bytes: CPUs fetch lines in pairs).
 //
@@ -37,22 +41,22 @@ type ringState struct {
 	readerCPU atomic.Uint32
 	_         [116]byte
 	// Each sleeps word is set by the end that goes to sleep and cleared by the
-	// other one, who then wakes it. Nothing is kept in its low 30 bits.
+	// other one, who then wakes it.
 	readerSleeps atomic.Uint32
 	_            [124]byte
 	writerSleeps atomic.Uint32
 	_            [124]byte
+	// Whose the ends are, and whether he lives.
+	writer futex.Liveness
+	reader futex.Liveness
 }
 
 const (
 	ringLayout = "ring: u64 length, 8-byte records"
-	asleep     = 1 << 31
+	asleep     = 1 << 31 // in a sleeps word
+	joined     = 1 << 30 // and somebody came by: look again
 	recordHead = 8
 	maxRing    = 1 << (30 + 6*(wordSize/8)) // 64 GiB, or 1 GiB where an int has 32 bits
-
-	// Where the two ends lock their byte of the file, far behind its end.
-	writerByte = 1 << 61
-	readerByte = writerByte + 1
 )
 
 // NewRing makes a ring: a queue of messages of any length between one writer
@@ -63,7 +67,9 @@ const (
 // Both ends are handles: keep one and pass the other to a child, or pass both.
 // An end belongs to the first process that uses it, as long as that lives: for
 // a second one the calls fail with EBUSY; after the owner's death (or Close)
-// another may go on where it stopped.
+// another may go on where it stopped. After a death the other end gets
+// [ErrPeerDead] once it would have to wait, and again until somebody has taken
+// the dead one's place; after a Close it waits for the next one.
 func NewRing(capacity int) (*RingWriter, *RingReader, error) {
 	if capacity < 1 || capacity > maxRing {
 		return nil, nil, fmt.Errorf("shm: ring of %d bytes, want 1 to %d: %w", capacity, maxRing, unix.EINVAL)
@@ -74,7 +80,11 @@ func NewRing(capacity int) (*RingWriter, *RingReader, error) {
 	if err := w.create(label("Ring", nil), page+data, data); err != nil {
 		return nil, nil, err
 	}
+	w.robust = true
 	err := w.publish(ringSpec(page, data), 0)
+	if err == nil {
+		err = w.typed.attach()
+	}
 	if err == nil {
 		err = w.bind()
 	}
@@ -98,7 +108,7 @@ type ring struct {
 	st    *ringState
 	data  []byte // the records' bytes, twice in a row
 	size  uint64 // of data, once: a power of two
-	lock  *os.File
+	mine  *futex.Liveness
 	spin  futex.Spinner
 	myCPU uint32
 }
@@ -132,6 +142,7 @@ func (o *ring) PassFiles() ([]*os.File, error) { return o.passFiles() }
 // calls it.
 func (o *ring) TakeFiles(files []*os.File) error {
 	page := os.Getpagesize()
+	o.robust = true
 	_, err := o.take(files, func(size int) (spec, int, error) {
 		data := size - page
 		if data < page || data&(data-1) != 0 || data > maxRing {
@@ -157,35 +168,31 @@ func (o *ring) Cap() int { return int(o.size) }
 // MaxMessage returns the length of the longest message that fits.
 func (o *ring) MaxMessage() int { return int(o.size) - recordHead }
 
-// claim makes this process the owner of one end. The lock belongs to an open
-// file description of our own (an inherited one would be shared with others),
-// so the kernel drops it when the process is gone to the last thread.
-func (o *ring) claim(at int64, cpu *atomic.Uint32, end string) error {
+// claim makes this process the owner of one end, whose other end's sleeper it
+// wakes, to be watched by him.
+//
+// SYNC ring-member: the word is published, then the sleeper is roused, and only
+// then can this process commit anything. The sleeper sets sleeps, then looks at
+// the word, and sleeps if sleeps is as he set it.
+func (o *ring) claim(end *futex.Liveness, cpu *atomic.Uint32, sleeps *atomic.Uint32, name string) error {
 	if o.mem == nil {
 		return os.ErrClosed
 	}
-	var lock *os.File
-	err := control(o.file, func(fd int) (err error) {
-		lock, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDWR, 0)
+	if ok, err := end.Claim(); err != nil {
 		return err
-	})
-	if err != nil {
-		return err
+	} else if !ok {
+		return fmt.Errorf("shm: the ring has a live %s already: %w", name, unix.EBUSY)
 	}
-	err = control(lock, func(fd int) error {
-		l := unix.Flock_t{Type: unix.F_WRLCK, Start: at, Len: 1}
-		return ignoringEINTR(func() error { return unix.FcntlFlock(uintptr(fd), unix.F_OFD_SETLK, &l) })
-	})
-	if err != nil {
-		lock.Close()
-		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-			return fmt.Errorf("shm: the ring has a live %s already: %w", end, unix.EBUSY)
-		}
-		return os.NewSyscallError("fcntl", err)
-	}
-	o.lock, o.myCPU = lock, futex.PinnedCPU()
+	o.mine, o.myCPU = end, futex.PinnedCPU()
 	cpu.Store(o.myCPU)
+	rouseEnd(sleeps)
 	return nil
+}
+
+// disown gives up an end that turned out to be broken.
+func (o *ring) disown() {
+	o.mine.Withdraw()
+	o.mine = nil
 }
 
 // apart reports whether spinning can help: not if both ends are bound to one
@@ -202,9 +209,8 @@ func (o *ring) corrupt(head, tail, length uint64) error {
 }
 
 func (o *ring) close() error {
-	if o.lock != nil {
-		o.lock.Close()
-		o.lock = nil
+	if o.mine != nil {
+		o.disown()
 	}
 	o.st, o.data = nil, nil
 	return o.typed.close()

@@ -21,7 +21,8 @@ type RingReader struct {
 // while the ring is empty, until a message comes, the stream ends, or ctx does.
 //
 // Errors: ctx.Err(); io.EOF after the writer's CloseSend, when all was
-// received; ErrShortBuffer, naming the size, and the message stays;
+// received; ErrPeerDead if that is so and the writer died without CloseSend;
+// ErrShortBuffer, naming the size, and the message stays;
 // os.ErrClosed after Close; EBUSY if another process reads; ErrCorrupt if the
 // positions or the length in shared memory can't be.
 func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
@@ -90,17 +91,18 @@ func (r *RingReader) Close() error {
 }
 
 func (r *RingReader) attach() error {
-	if err := r.claim(readerByte, &r.st.readerCPU, "reader"); err != nil {
+	if r.mem == nil {
+		return os.ErrClosed
+	}
+	if err := r.claim(&r.st.reader, &r.st.readerCPU, &r.st.writerSleeps, "reader"); err != nil {
 		return err
 	}
 	r.head, r.tail, r.next = r.st.head.Load(), r.st.tail.Load(), 0
 	if r.head%8 != 0 || !r.sane() {
-		r.lock.Close()
-		r.lock = nil
+		r.disown()
 		return r.corrupt(r.head, r.tail, 0)
 	}
 	r.claimed = true
-	wakeEnd(&r.st.writerSleeps) // a reader before us may have died before this
 	return nil
 }
 
@@ -110,7 +112,7 @@ func (r *RingReader) more(ctx context.Context) error {
 		r.tail = r.st.tail.Load()
 		return r.tail == r.head && r.st.closed.Load() == 0
 	}
-	if err := waitEnd(ctx, &r.st.readerSleeps, &r.spin, r.apart(&r.st.writerCPU), empty); err != nil {
+	if err := r.waitEnd(ctx, &r.st.readerSleeps, &r.st.writer, r.apart(&r.st.writerCPU), empty); err != nil {
 		return err
 	}
 	if r.tail == r.head {

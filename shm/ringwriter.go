@@ -21,7 +21,8 @@ type RingWriter struct {
 // until the reader makes room or ctx ends; then nothing was sent.
 //
 // Errors: ctx.Err(); ErrTooLarge, naming the limit; os.ErrClosed after
-// CloseSend or Close; EBUSY if another process writes; ErrCorrupt if the
+// CloseSend or Close; ErrPeerDead if the ring is full and the reader dead; EBUSY
+// if another process writes; ErrCorrupt if the
 // positions in shared memory can't be.
 func (w *RingWriter) Send(ctx context.Context, msg []byte) error {
 	buf, err := w.Reserve(ctx, len(msg))
@@ -65,7 +66,7 @@ func (w *RingWriter) Reserve(ctx context.Context, n int) ([]byte, error) {
 // Commit sends the first n bytes of what Reserve returned. It never blocks. It
 // panics if n is more than was reserved or nothing was.
 //
-// SYNC ring-tail: the store of tail makes length and bytes visible; it pairs
+// SYNC ring-tail: the store of tail makes length and bytes visible, both stored plainly,; it pairs
 // with the load in Peek. It is the one store that commits: a writer killed
 // before it has sent nothing.
 func (w *RingWriter) Commit(n int) {
@@ -73,7 +74,7 @@ func (w *RingWriter) Commit(n int) {
 		panic(fmt.Sprintf("shm: Commit of %d bytes, %d are reserved", n, w.reserved))
 	}
 	w.reserved = -1
-	w.length(w.tail).Store(uint64(n))
+	w.setLength(w.tail, n)
 	w.tail += recordSize(n)
 	raceRelease()
 	w.st.tail.Store(w.tail)
@@ -105,17 +106,18 @@ func (w *RingWriter) Close() error {
 }
 
 func (w *RingWriter) attach() error {
-	if err := w.claim(writerByte, &w.st.writerCPU, "writer"); err != nil {
+	if w.mem == nil {
+		return os.ErrClosed
+	}
+	if err := w.claim(&w.st.writer, &w.st.writerCPU, &w.st.readerSleeps, "writer"); err != nil {
 		return err
 	}
 	w.tail, w.head, w.reserved = w.st.tail.Load(), w.st.head.Load(), -1
 	if w.tail-w.head > w.size || w.tail%8 != 0 {
-		w.lock.Close()
-		w.lock = nil
+		w.disown()
 		return w.corrupt(w.head, w.tail, 0)
 	}
 	w.claimed = true
-	wakeEnd(&w.st.readerSleeps) // a writer before us may have died before this
 	return nil
 }
 
@@ -125,7 +127,7 @@ func (w *RingWriter) room(ctx context.Context, need uint64) error {
 		w.head = w.st.head.Load()
 		return w.tail+need-w.head > w.size && w.tail-w.head <= w.size
 	}
-	err := waitEnd(ctx, &w.st.writerSleeps, &w.spin, w.apart(&w.st.readerCPU), full)
+	err := w.waitEnd(ctx, &w.st.writerSleeps, &w.st.reader, w.apart(&w.st.readerCPU), full)
 	if err == nil && w.tail-w.head > w.size {
 		err = w.corrupt(w.head, w.tail, 0)
 	}

@@ -1,0 +1,257 @@
+package shm
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"reflect"
+	"strings"
+	"sync"
+)
+
+// An ObjectQueue hands values of any type from any number of processes to any
+// number of processes: Python's Queue. It is a [MessageQueue] whose messages a
+// codec makes and takes apart, both outside the queue's locks, in the caller's
+// own goroutine: what Send returned for is in shared memory.
+//
+// It is a handle: passed to a child by package proc it is the same queue there.
+// At most 120 processes can use one at a time. All methods may be called
+// concurrently.
+type ObjectQueue[T any] struct {
+	q     MessageQueue
+	name  string // of the codec
+	codec Codec
+	raw   bool // T is a string or []byte and goes as it is
+}
+
+// NewObjectQueue makes an anonymous queue of capacity bytes (see
+// [NewMessageQueue]) for values of type T. codec is the name of one that was
+// registered by [RegisterCodec] in every process, or "" for encoding/gob, which
+// sends T's description with every value; strings and byte slices then go as
+// they are.
+func NewObjectQueue[T any](capacity int, codec string) (*ObjectQueue[T], error) {
+	return makeObjects[T](home{}, capacity, codec)
+}
+
+// CreateObjectQueue makes a queue with a name, as [CreateShared] does.
+func CreateObjectQueue[T any](name string, capacity int, codec string, attr *Attr) (*ObjectQueue[T], error) {
+	return makeObjects[T](home{name: name, attr: attr}, capacity, codec)
+}
+
+// OpenObjectQueue finds the queue that [CreateObjectQueue] made, with the same
+// codec and a T that is sent in the same way. Errors are those of [OpenShared].
+func OpenObjectQueue[T any](name string, codec string, attr *Attr) (*ObjectQueue[T], error) {
+	o := new(ObjectQueue[T])
+	if err := o.prepare(codec); err != nil {
+		return nil, err
+	}
+	return made(o, o.q.findAs(home{name: name, attr: attr}, kindObjects, o.layout()))
+}
+
+func makeObjects[T any](at home, capacity int, codec string) (*ObjectQueue[T], error) {
+	o := new(ObjectQueue[T])
+	if err := o.prepare(codec); err != nil {
+		return nil, err
+	}
+	return made(o, o.q.makeAs(at, kindObjects, o.layout(), capacity))
+}
+
+func (o *ObjectQueue[T]) prepare(codec string) error {
+	t := reflect.TypeFor[T]()
+	o.name = codec
+	if codec == "" {
+		o.codec = gobCodec{}
+		o.raw = t == reflect.TypeFor[string]() || t == reflect.TypeFor[[]byte]()
+		return nil
+	}
+	codecs.Lock()
+	defer codecs.Unlock()
+	if o.codec = codecs.by[codec]; o.codec == nil {
+		return fmt.Errorf("shm: no codec %q is registered here", codec)
+	}
+	return nil
+}
+
+// layout is what both sides must agree on. What a codec does with a type of
+// another name is the codec's affair.
+func (o *ObjectQueue[T]) layout() string {
+	switch {
+	case o.raw:
+		return messageLayout + ", bytes"
+	case o.name == "":
+		return messageLayout + ", gob"
+	}
+	return messageLayout + codecLayout + o.name
+}
+
+const codecLayout = ", codec "
+
+// Send sends v. It blocks and fails as [MessageQueue.Send], and with the
+// codec's error.
+func (o *ObjectQueue[T]) Send(ctx context.Context, v T) error {
+	msg, err := o.encode(v)
+	if err != nil {
+		return err
+	}
+	return o.q.Send(ctx, msg)
+}
+
+// TrySend is Send that does not wait: it reports false if there is no room, or
+// somebody else is sending.
+func (o *ObjectQueue[T]) TrySend(v T) (bool, error) {
+	msg, err := o.encode(v)
+	if err != nil {
+		return false, err
+	}
+	return o.q.TrySend(msg)
+}
+
+// Recv receives the next value. It blocks and fails as [MessageQueue.RecvAppend],
+// and with the codec's error: the message is gone then.
+func (o *ObjectQueue[T]) Recv(ctx context.Context) (v T, err error) {
+	msg, err := o.q.RecvAppend(ctx, nil)
+	if err != nil {
+		return v, err
+	}
+	return o.decode(msg)
+}
+
+// TryRecv is Recv that does not wait: it reports false if the queue is empty,
+// or somebody else is receiving.
+func (o *ObjectQueue[T]) TryRecv() (v T, ok bool, err error) {
+	msg, _, ok, err := o.q.tryRecv(nil, true)
+	if !ok {
+		return v, false, err
+	}
+	v, err = o.decode(msg)
+	return v, err == nil, err
+}
+
+// All receives until the stream ends. It yields an error, as the last, if there
+// is one other than io.EOF.
+func (o *ObjectQueue[T]) All(ctx context.Context) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for {
+			v, err := o.Recv(ctx)
+			if err == io.EOF || !yield(v, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Len returns how many values the queue holds just now; 0 after Close.
+func (o *ObjectQueue[T]) Len() int { return o.q.Len() }
+
+// Cap returns how many bytes the queue holds: see [MessageQueue.Cap].
+func (o *ObjectQueue[T]) Cap() int { return o.q.Cap() }
+
+// CloseSend ends the stream for all processes: see [Queue.CloseSend].
+func (o *ObjectQueue[T]) CloseSend() error { return o.q.CloseSend() }
+
+// Done says that one value which was received is done with: see [Queue.Done].
+func (o *ObjectQueue[T]) Done() error { return o.q.Done() }
+
+// Join blocks until every value that was sent is done with: see [Queue.Join].
+func (o *ObjectQueue[T]) Join(ctx context.Context) error { return o.q.Join(ctx) }
+
+// Close releases this process's mapping and descriptor: see [Queue.Close].
+func (o *ObjectQueue[T]) Close() error { return o.q.Close() }
+
+// PassFiles lends the descriptors that a child needs. Package proc calls it.
+func (o *ObjectQueue[T]) PassFiles() ([]*os.File, error) { return o.q.PassFiles() }
+
+// TakeFiles makes o the queue behind descriptors that PassFiles lent, after
+// checking that it is one. It owns the descriptors. Package proc calls it.
+func (o *ObjectQueue[T]) TakeFiles(files []*os.File) error {
+	codec := ""
+	if len(files) == 1 {
+		codec = codecOf(files[0])
+	}
+	if err := o.prepare(codec); err != nil {
+		closeAll(files)
+		return err
+	}
+	return o.q.takeAs(files, kindObjects, o.layout())
+}
+
+// codecOf is the name of the codec in an object's header, or "": whether it is
+// a queue at all is seen later.
+func codecOf(f *os.File) string {
+	var b [headerSize]byte
+	if _, err := f.ReadAt(b[:], 0); err != nil {
+		return ""
+	}
+	var h header
+	h.parse(&b)
+	_, codec, _ := strings.Cut(string(h.text[:min(h.textLen, uint64(len(h.text)))]), codecLayout)
+	return codec
+}
+
+// GobEncode writes nothing of the queue: it travels as a descriptor.
+func (o *ObjectQueue[T]) GobEncode() ([]byte, error) { return []byte{0}, nil }
+
+// GobDecode is the counterpart of GobEncode.
+func (o *ObjectQueue[T]) GobDecode([]byte) error { return nil }
+
+func (o *ObjectQueue[T]) encode(v T) ([]byte, error) {
+	if o.codec == nil {
+		return nil, os.ErrClosed
+	}
+	if o.raw {
+		switch v := any(v).(type) {
+		case []byte:
+			return v, nil
+		case string:
+			return stringBytes(v), nil
+		}
+	}
+	return o.codec.Marshal(v)
+}
+
+func (o *ObjectQueue[T]) decode(msg []byte) (v T, err error) {
+	if o.raw {
+		switch p := any(&v).(type) {
+		case *[]byte:
+			*p = msg
+		case *string:
+			*p = string(msg)
+		}
+		return v, nil
+	}
+	return v, o.codec.Unmarshal(msg, &v)
+}
+
+// A Codec makes messages of values. Its methods may be called concurrently.
+// Unmarshal gets a pointer, and a message that it may keep; the message may
+// come from a peer that wishes no good.
+type Codec interface {
+	Marshal(v any) ([]byte, error)
+	Unmarshal(data []byte, v any) error
+}
+
+var codecs struct {
+	sync.Mutex
+	by map[string]Codec
+}
+
+const maxCodecName = 255 // it stands in the header
+
+// RegisterCodec makes a codec known under a name, which stands in the header of
+// the queues that use it. Call it before such queues are made, opened or taken
+// over, as a rule from a package variable or main. It panics on an empty name,
+// a nil codec, and a name that is taken.
+func RegisterCodec(name string, c Codec) {
+	codecs.Lock()
+	defer codecs.Unlock()
+	if name == "" || len(name) > maxCodecName || c == nil || codecs.by[name] != nil {
+		panic(fmt.Sprintf("shm: RegisterCodec of %T as %q: no codec, no name, one of over %d bytes, or one that is taken",
+			c, name, maxCodecName))
+	}
+	if codecs.by == nil {
+		codecs.by = make(map[string]Codec)
+	}
+	codecs.by[name] = c
+}

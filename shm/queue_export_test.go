@@ -1,0 +1,92 @@
+package shm
+
+import "os"
+
+// RingIn makes the whole of a memory file a ring, whose ends TakeFiles then
+// takes over.
+func RingIn(f *os.File, size int) error {
+	obj, err := FromFile(f, nil)
+	if err != nil {
+		return err
+	}
+	page := os.Getpagesize()
+	w := new(RingWriter)
+	w.robust = true
+	if err := w.adopt(obj, size-page); err != nil {
+		return err
+	}
+	if err := w.publish(ringSpec(page, size-page), 0); err != nil {
+		return err
+	}
+	return w.typed.close()
+}
+
+// Sent is how many messages were ever sent.
+func (q *queue) Sent() uint64 { return q.sent() }
+
+// Ending reports whether CloseSend has begun.
+func (q *queue) Ending() bool { return q.st.ending.Load() != 0 }
+
+// Preset makes it look as if pos messages had been sent and received.
+func (q *Queue[T]) Preset(pos uint64) {
+	for _, e := range q.ends() {
+		e.pos.Store(pos)
+		e.seen.Store(pos)
+	}
+	q.st.done.Store(pos)
+}
+
+// Preset makes it look as if messages of so many bytes had been sent and
+// received, in all.
+func (q *MessageQueue) Preset(messages, bytes uint64) {
+	for _, e := range q.ends() {
+		e.pos.Store(messages<<messageShift | bytes&messageBytes)
+		e.seen.Store(e.pos.Load())
+	}
+	q.st.done.Store(messages)
+}
+
+// Memory is the queue's memory behind its header.
+func (q *queue) Memory() []byte { return q.mem[headerSize:] }
+
+// SendUnwoken and RecvUnwoken are TrySend and TryRecv by a process that takes
+// the other end's sleeper upon itself and is gone before it has woken him.
+func (q *Queue[T]) SendUnwoken(v T) (bool, error) {
+	return q.unwoken(&q.st.send, &q.st.recv, func(tail uint64) { q.slots[tail&(q.size-1)] = v })
+}
+
+func (q *Queue[T]) RecvUnwoken() (v T, ok bool, err error) {
+	ok, err = q.unwoken(&q.st.recv, &q.st.send, func(head uint64) { v = q.slots[head&(q.size-1)] })
+	return v, ok, err
+}
+
+func (q *queue) unwoken(e, other *end, move func(pos uint64)) (bool, error) {
+	ok, err := q.tryLock(e)
+	if ok {
+		pos := e.pos.Load()
+		move(pos)
+		e.pos.Store(pos + 1)
+		q.unlock(e)
+		other.sleeps.Swap(0)
+		for i := range q.mine.Load() {
+			q.mine.Load()[i].Withdraw()
+		}
+	}
+	return ok, err
+}
+
+// Attach makes this process the reader, or the writer.
+func (r *RingReader) Attach() error { return r.attach() }
+func (w *RingWriter) Attach() error { return w.attach() }
+
+// CommitUnwoken is Commit by a process that is gone before its wake.
+func (w *RingWriter) CommitUnwoken(n int) {
+	w.length(w.tail).Store(uint64(n))
+	w.tail += recordSize(n)
+	w.st.tail.Store(w.tail)
+	w.st.readerSleeps.Swap(0)
+	w.mine.Withdraw()
+}
+
+// Sent is the position of the writing end.
+func (w *RingWriter) Sent() uint64 { return w.st.tail.Load() }

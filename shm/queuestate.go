@@ -1,0 +1,68 @@
+package shm
+
+import (
+	"structs"
+	"sync/atomic"
+
+	"github.com/rawipc/rawipc/futex"
+)
+
+// queueState is what the queues have in common: two ends, each with a lock that
+// outlives its holder, and the processes that take part.
+//
+// Who sends holds the lock of the sending end, from the look for room to the
+// one store that commits (end.pos); so does who receives at the other end.
+// Whoever is killed in between has changed nothing that counts: the next one
+// gets the lock and goes on. Who finds no room (nothing to receive) sleeps with
+// the lock in hand, so that one process at most sleeps at each end, and the
+// others wait for the lock: no wake can reach a process that can't use it, and
+// none is lost when a sleeper dies, for his heir looks again.
+type queueState struct {
+	_        structs.HostLayout
+	capacity uint64
+	_        [120]byte
+	send     end
+	recv     end
+	join     end // who waits for all messages to be done: no pos, no seen
+	done     atomic.Uint64
+	ending   atomic.Uint32 // see CloseSend
+	_        [116]byte
+	members  [maxMembers]member
+}
+
+// An end is what those have in common who send, or who receive. The fields are
+// grouped by who writes them, on cache lines of their own (128 bytes: CPUs
+// fetch lines in pairs).
+type end struct {
+	lock futex.RobustMutex
+	seen atomic.Uint64 // the other end's pos, when the holder of lock last looked
+	cpu  atomic.Uint32 // where the last holder runs: see futex.PinnedCPU
+	_    [100]byte
+	pos  atomic.Uint64 // what is committed; stored by the holder of lock
+	_    [120]byte
+	// sleeps is set by the holder of lock before it sleeps, and cleared by the
+	// other end, which then wakes it.
+	sleeps atomic.Uint32
+	_      [124]byte
+}
+
+// maxMembers is how many processes can use one queue at a time: a sleeper
+// watches all of them in one futex_waitv, which takes 128 words.
+const maxMembers = 120
+
+// A member is a process that uses the queue, as those see it who sleep at the
+// three ends: the kernel wakes one sleeper a word when the process dies.
+type member [3]futex.Liveness
+
+// The ends, as indices of a member.
+const (
+	sendEnd = iota
+	recvEnd
+	joinEnd
+)
+
+// How far CloseSend has got.
+const (
+	sendsEnding = 1 // no further message
+	sendsEnded  = 2 // nor one under way
+)

@@ -1,0 +1,231 @@
+package shm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/rawipc/rawipc/futex"
+
+	"golang.org/x/sys/unix"
+)
+
+// queue is this process's side of what the queues have in common.
+type queue struct {
+	typed
+	st       *queueState
+	capacity uint64
+	shift    uint // of the count of messages in a position
+
+	users  atomic.Int64 // calls under way; far below 0 once closed
+	mine   atomic.Pointer[member]
+	myCPU  uint32
+	spins  [3]futex.Spinner // each used by who holds the lock of its end
+	watchs [3][]futex.Word  // likewise
+}
+
+const closedUsers = -1 << 62
+
+// enter begins a call, which leave ends: between them Close can't unmap.
+func (q *queue) enter() error {
+	if q.users.Add(1) < 0 {
+		q.users.Add(-1)
+		return os.ErrClosed
+	}
+	if q.mine.Load() == nil {
+		if err := q.join(); err != nil {
+			q.leave()
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *queue) leave() { q.users.Add(-1) }
+
+// join makes this process a member.
+//
+// SYNC queue-member: the words are published, then the sleepers are roused, and
+// only then can this process commit anything. A sleeper sets sleeps, then lists
+// the members, then looks at the queue, then sleeps if sleeps is as he set it. So
+// a sleeper that does not watch this process looks again before it matters.
+func (q *queue) join() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.st == nil:
+		return os.ErrClosed
+	case q.mine.Load() != nil:
+		return nil
+	}
+	for i := range q.st.members {
+		m := &q.st.members[i]
+		if ok, err := m[0].Claim(); err != nil {
+			return err
+		} else if !ok {
+			continue
+		}
+		// Who has the first word has the others.
+		for j := 1; j < len(m); j++ {
+			if err := m[j].Publish(); err != nil {
+				return err
+			}
+		}
+		for _, e := range q.ends() {
+			rouseEnd(&e.sleeps)
+		}
+		q.myCPU = futex.PinnedCPU()
+		q.mine.Store(m)
+		return nil
+	}
+	return fmt.Errorf("shm: a queue for %d processes has as many: %w", maxMembers, unix.EUSERS)
+}
+
+// Close releases this process's mapping and descriptor; the queue and what is
+// in it stay for others. A second Close returns os.ErrClosed. It fails with
+// EBUSY, and closes nothing, while calls of this process are under way: end
+// their contexts first.
+func (q *queue) Close() error {
+	if !q.users.CompareAndSwap(0, closedUsers) {
+		if q.users.Load() < 0 {
+			return os.ErrClosed
+		}
+		return fmt.Errorf("shm: Close with %d calls under way: %w", q.users.Load(), unix.EBUSY)
+	}
+	if m := q.mine.Load(); m != nil {
+		for i := range m {
+			m[i].Withdraw() // it is nobody else's, unless a peer breaks the rules
+		}
+	}
+	return q.typed.close()
+}
+
+func (q *queue) ends() [3]*end { return [3]*end{&q.st.send, &q.st.recv, &q.st.join} }
+
+// lock takes the lock of an end. A dead holder has left nothing to repair.
+func (q *queue) lock(ctx context.Context, e *end) error {
+	if err := e.lock.LockContext(ctx); err != nil {
+		return q.locked(e, err)
+	}
+	if e.cpu.Load() != q.myCPU {
+		e.cpu.Store(q.myCPU)
+	}
+	return nil
+}
+
+func (q *queue) locked(e *end, err error) error {
+	switch {
+	case errors.Is(err, futex.ErrOwnerDead):
+		if err = e.lock.MarkConsistent(); err != nil {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+	case errors.Is(err, futex.ErrNotRecoverable):
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+// tryLock is lock that gives up soon: an end whose lock is taken is busy, or
+// somebody sleeps there who is about to be woken.
+func (q *queue) tryLock(e *end) (bool, error) {
+	for range 16 { // each look at a holder costs a system call
+		ok, err := e.lock.TryLock()
+		if err != nil {
+			if err = q.locked(e, err); err != nil {
+				return false, err
+			}
+		}
+		if ok {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// unlock gives the lock of an end back. What a peer did to it is found by the
+// next one who wants it.
+func (q *queue) unlock(e *end) { e.lock.Unlock() }
+
+// await waits until blocked is false; the caller holds the lock of end number i
+// and keeps it. other is the end that changes what blocked looks at.
+//
+// SYNC queue-sleep: the sleeper sets sleeps, then looks again; the other end
+// stores its position, then looks at sleeps (wake). All four are sequentially
+// consistent, so one sees the other's store at least.
+//
+// SYNC queue-death: a process that is killed between its store and its wake
+// wakes the sleeper by its death: he watches the word of every member in the
+// same call. After a death he looks again only when the process is gone to its
+// last thread, which may still commit something.
+func (q *queue) await(ctx context.Context, i int, other *end, blocked func() bool) error {
+	cpu := other.cpu.Load()
+	apart := cpu != 0 && (cpu != q.myCPU || cpu == futex.Unpinned)
+	if q.spins[i].Wait(apart, func() bool { return !blocked() }) {
+		raceAcquire()
+		return nil
+	}
+	e := q.ends()[i]
+	start, nap := time.Now(), 20*time.Microsecond
+	defer e.sleeps.Store(0)
+	for blocked() {
+		e.sleeps.Store(asleep)
+		dying := q.watch(i, e)
+		if !blocked() {
+			break
+		}
+		if dying {
+			if err := sleepFor(ctx, nap); err != nil {
+				return err
+			}
+			nap = min(2*nap, time.Millisecond)
+			continue
+		}
+		if _, err := futex.WaitAny(ctx, q.watchs[i]...); err != nil {
+			return err
+		}
+	}
+	q.spins[i].Slept(time.Since(start))
+	raceAcquire()
+	return nil
+}
+
+// watch lists what to sleep on at an end: its own word, and each other member's.
+// It reports whether one of them is dying.
+func (q *queue) watch(i int, e *end) (dying bool) {
+	words := append(q.watchs[i][:0], futex.Word{Addr: &e.sleeps, Old: asleep})
+	for k := range q.st.members {
+		m := &q.st.members[k]
+		if m == q.mine.Load() {
+			continue
+		}
+		switch w := m[i].Word(); {
+		case w.Addr.Load() == w.Old:
+			words = append(words, w)
+		case !m[i].Clear():
+			dying = true
+		}
+	}
+	q.watchs[i] = words
+	return dying
+}
+
+// wake wakes the sleeper of an end, if there is one.
+func (q *queue) wake(e *end) {
+	if e.sleeps.Load() != 0 && e.sleeps.Swap(0) != 0 {
+		futex.Wake(&e.sleeps, 1)
+	}
+}
+
+func sleepFor(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
