@@ -8,6 +8,7 @@ import (
 )
 
 func TestBarrierModel(t *testing.T) {
+	oneGoroutine(t)
 	for _, row := range []struct {
 		name string
 		v    barrier
@@ -36,6 +37,7 @@ func TestBarrierModel(t *testing.T) {
 }
 
 func TestBarrierMistakes(t *testing.T) {
+	oneGoroutine(t)
 	for _, row := range []struct {
 		name string
 		v    barrier

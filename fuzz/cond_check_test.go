@@ -8,6 +8,7 @@ import (
 )
 
 func TestCondModel(t *testing.T) {
+	oneGoroutine(t)
 	for _, row := range []struct {
 		name string
 		v    cond
@@ -35,6 +36,7 @@ func TestCondModel(t *testing.T) {
 }
 
 func TestCondMistakes(t *testing.T) {
+	oneGoroutine(t)
 	for _, row := range []struct {
 		name string
 		v    cond

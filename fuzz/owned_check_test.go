@@ -7,6 +7,7 @@ import (
 )
 
 func TestOwnedTokensModel(t *testing.T) {
+	oneGoroutine(t)
 	const late = fuzz.LateAny
 	for _, row := range []struct {
 		name string
@@ -27,9 +28,7 @@ func TestOwnedTokensModel(t *testing.T) {
 }
 
 func TestOwnedTokensMistakes(t *testing.T) {
-	if fuzz.RaceBuild {
-		t.Skip("too large for this run, which has one goroutine")
-	}
+	oneGoroutine(t)
 	for _, row := range []struct {
 		name string
 		v    owned

@@ -7,6 +7,7 @@ import (
 )
 
 func TestQueueModel(t *testing.T) {
+	oneGoroutine(t)
 	const late = fuzz.LateAny
 	for _, row := range []struct {
 		name string
@@ -27,6 +28,7 @@ func TestQueueModel(t *testing.T) {
 }
 
 func TestQueueMistakes(t *testing.T) {
+	oneGoroutine(t)
 	const late = fuzz.LateAny
 	two := queue{senders: 2, each: 1, receivers: 1, crashes: 1}
 	one := queue{senders: 1, each: 2, receivers: 1, crashes: 1}

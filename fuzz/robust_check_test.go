@@ -11,6 +11,7 @@ import (
 var long = flag.Bool("long", false, "also run the largest models and the longest soaks")
 
 func TestRobustMutexModel(t *testing.T) {
+	oneGoroutine(t)
 	const late = fuzz.LateAny
 	for _, row := range []struct {
 		name string
@@ -49,6 +50,7 @@ func TestRobustMutexModel(t *testing.T) {
 
 // Each mistake must be found, and by the rule that it breaks.
 func TestRobustMutexMistakes(t *testing.T) {
+	oneGoroutine(t)
 	const late = fuzz.LateAny
 	for _, row := range []struct {
 		name string

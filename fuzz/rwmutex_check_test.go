@@ -8,6 +8,7 @@ import (
 )
 
 func TestRWMutexModel(t *testing.T) {
+	oneGoroutine(t)
 	for _, row := range []struct {
 		name string
 		v    rwMutex
@@ -36,6 +37,7 @@ func TestRWMutexModel(t *testing.T) {
 
 // Each mistake must be found, and by the rule that it breaks.
 func TestRWMutexMistakes(t *testing.T) {
+	oneGoroutine(t)
 	for _, row := range []struct {
 		name string
 		v    rwMutex

@@ -255,6 +255,7 @@ func (v semaphore) conserved(w *fuzz.World) error {
 }
 
 func TestSemaphoreModel(t *testing.T) {
+	oneGoroutine(t)
 	const late = fuzz.LateAny
 	for _, row := range []struct {
 		name string
@@ -278,6 +279,7 @@ func TestSemaphoreModel(t *testing.T) {
 }
 
 func TestSemaphoreMistakes(t *testing.T) {
+	oneGoroutine(t)
 	for _, row := range []struct {
 		name string
 		v    semaphore

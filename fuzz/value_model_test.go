@@ -282,6 +282,7 @@ func (v value) invariant(w *fuzz.World) error {
 }
 
 func TestValueModel(t *testing.T) {
+	oneGoroutine(t)
 	const late = fuzz.LateAny
 	for _, row := range []struct {
 		name string
@@ -301,6 +302,7 @@ func TestValueModel(t *testing.T) {
 }
 
 func TestValueMistakes(t *testing.T) {
+	oneGoroutine(t)
 	for _, row := range []struct {
 		name string
 		v    value

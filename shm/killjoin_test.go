@@ -19,11 +19,11 @@ import (
 // them can't tell that apart.
 var (
 	pauseQueueRecv = joinOp("recv", 0, func(s *queueStage) error { return s.recv() }, func(s *queueStage) bool { return s.q().Len() == 0 }, func(s *queueStage) { s.give() }, func(s *queueStage) {
-		_, err := s.q().SendUnwoken(all(7))
+		_, err := s.q().(*shm.Queue[five]).SendUnwoken(all(7))
 		check(err)
 	})
 	pauseQueueSend = joinOp("send", queueSlots, func(s *queueStage) error { return s.send(7) }, (*queueStage).full, (*queueStage).takeOne, func(s *queueStage) {
-		_, _, err := s.q().RecvUnwoken()
+		_, _, err := s.q().(*shm.Queue[five]).RecvUnwoken()
 		check(err)
 	})
 	pauseRingRecv = fuzz.RegisterOp("shm/ring join recv", ringSeg, func(seg *fuzz.Segment) fuzz.Op {
@@ -81,7 +81,7 @@ func unwoken(helpless func() bool, help, join, do func()) []fuzz.Cast {
 
 func joinOp(name string, fill int, do func(s *queueStage) error, helpless func(s *queueStage) bool, help, come func(s *queueStage)) *fuzz.Scenario {
 	return fuzz.RegisterOp("shm/queue join "+name, queueSeg, func(seg *fuzz.Segment) fuzz.Op {
-		s := newQueueStage(seg)
+		s := newQueueStage(seg, false)
 		return fuzz.Op{
 			Init:    func() error { return s.first(fill) },
 			Prepare: func() error { s.q().Len(); return nil },
