@@ -444,8 +444,8 @@ func TestKillPointsRWUnlock(t *testing.T)  { killEach(t, killWUnlock) }
 func TestKillPointsRecursive(t *testing.T) { killEach(t, killRecLock, killRecDead, killRecUnlock) }
 func TestKillPointsRWCatch(t *testing.T) {
 	plainBuild(t)
-	for _, sc := range []*fuzz.Scenario{killRUnlockUnnamed, killWUnlockUnnamed} {
-		opts := &fuzz.Options{Points: "all", ReportOnly: true, MaxFailures: 1}
+	for sc, in := range map[*fuzz.Scenario]string{killRUnlockUnnamed: ".RUnlockUnnamed", killWUnlockUnnamed: ".UnlockUnnamed"} {
+		opts := &fuzz.Options{Points: "all", In: in, ReportOnly: true, MaxFailures: 1}
 		if rep := fuzz.KillEach(t, sc, opts); rep.Stuck == 0 || rep.Corrupt != 0 {
 			t.Errorf("%s: %d stuck, %d corrupt; want some, 0", sc.Name(), rep.Stuck, rep.Corrupt)
 		}

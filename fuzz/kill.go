@@ -18,6 +18,10 @@ type Options struct {
 	// Default: $RAWIPC_KILLPOINTS, else 4 with -short, else "tenth".
 	Points string
 
+	// In leaves only the points in functions whose names end in it, and no
+	// sleeps: for a mistake of which it is known where it can show.
+	In string
+
 	// Seed of the random choice. Default: $RAWIPC_SEED, else the clock's.
 	Seed uint64
 
@@ -110,12 +114,11 @@ func (t Trace) String() string {
 // casts, prints a line for each, fails the test at failures unless told
 // otherwise, and skips it where threads can't be traced.
 //
-// The points are those that three undisturbed runs (one, where Points is a
-// number) came by, instruction by
-// instruction; of one in a loop the first 16 passings and the last are points.
-// It blocks for some 5 to 10 ms a point and leaves no process behind. TestMain
-// must be [Main]. Calls may run at the same time, though they disturb each
-// other.
+// The points are those that an undisturbed run (three, where Points is "all")
+// came by, instruction by instruction; of one in a loop the first 16 passings
+// and the last are points. It blocks for some 5 to 10 ms a point and leaves no
+// process behind. TestMain must be [Main]. Calls may run at the same time,
+// though they disturb each other.
 func KillEach(t testing.TB, sc *Scenario, opts *Options) Report {
 	t.Helper()
 	return each(t, sc, opts, false)

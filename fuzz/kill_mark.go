@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math/rand/v2"
 	"slices"
+	"strings"
 )
 
 // A mark is a point: an instruction (without the slide) or a sleep in the
@@ -70,6 +71,17 @@ func thin(points []mark) []mark {
 		last[m.pc] = max(last[m.pc], m.n)
 	}
 	return slices.DeleteFunc(points, func(m mark) bool { return m.n >= turns && m.n < last[m.pc] })
+}
+
+// within leaves the points in the functions that are wanted.
+func (s *stage) within(points []mark) []mark {
+	if s.opts.In == "" {
+		return points
+	}
+	return slices.DeleteFunc(points, func(m mark) bool {
+		name, _ := s.code.place(m.pc + s.code.slide)
+		return m.pc == sleeping || !strings.HasSuffix(name, s.opts.In)
+	})
 }
 
 // sample chooses among points: those whose hash comes first, so that a run that

@@ -93,13 +93,19 @@ func (s *stage) playAll() (rep Report, err error) {
 	return rep, err
 }
 
-// settleDown keeps the calling thread on one of its CPUs, the last.
+// settleDown keeps the calling thread on one of its CPUs: not on the same in all
+// the test programs that run at a time.
 func settleDown() (cpu int, err error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return 0, os.NewSyscallError("sched_getaffinity", err)
 	}
-	for cpu = 64*len(set) - 1; cpu > 0 && !set.IsSet(cpu); cpu-- {
+	for nth := os.Getpid() % max(set.Count(), 1); cpu < 64*len(set)-1; cpu++ {
+		if set.IsSet(cpu) {
+			if nth--; nth < 0 {
+				break
+			}
+		}
 	}
 	set.Zero()
 	set.Set(cpu)
@@ -141,7 +147,7 @@ func (s *stage) playCast(name string, rep *Report) (run Run, err error) {
 		}
 		points = merge(points, r.trail)
 	}
-	points = thin(points)
+	points = s.within(thin(points))
 	run.Length = len(points)
 	for _, k := range s.sample(points) {
 		if run.failures() >= s.opts.MaxFailures {
@@ -166,12 +172,12 @@ func (s *stage) playCast(name string, rep *Report) (run Run, err error) {
 
 // lessons is from how many runs the points are taken: the scheduler, a grown
 // stack and an interrupted wait make them differ. They go step by step, so for
-// a few points one must do.
+// a sample one must do.
 func (s *stage) lessons() int {
-	if _, few := strconv.Atoi(s.opts.Points); few == nil {
-		return 1
+	if s.opts.Points == "all" {
+		return 3
 	}
-	return 3
+	return 1
 }
 
 func (r *Run) failures() int { return r.Stuck + r.Corrupt }

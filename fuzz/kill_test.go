@@ -80,7 +80,7 @@ func TestKillEachFindsStuck(t *testing.T) {
 
 func TestKillEachPassesTheRight(t *testing.T) {
 	for _, sc := range []*fuzz.Scenario{unlockRight, pairRight, robust, heir} {
-		if rep := fuzz.KillEach(t, sc, options(all())); rep.Points == 0 || rep.Stuck+rep.Corrupt != 0 {
+		if rep := fuzz.KillEach(t, sc, options("1/3")); rep.Points == 0 || rep.Stuck+rep.Corrupt != 0 {
 			t.Errorf("%s: %d points, %d stuck, %d corrupt; want some, 0, 0", sc.Name(), rep.Points, rep.Stuck, rep.Corrupt)
 		}
 	}

@@ -271,7 +271,7 @@ func TestSemaphoreModel(t *testing.T) {
 		{"5x1,2 tokens,1", semaphore{processes: 5, threads: 1, tokens: 2, crashes: 1}, 0},
 		{"6x1,2 tokens,0", semaphore{processes: 6, threads: 1, tokens: 2}, 1},
 		{"4x1,2 tokens,2,twice,giving up,late", semaphore{processes: 4, threads: 1, tokens: 2, crashes: 2, rounds: 2, giveUps: 1, late: late}, 1},
-		{"6x1,2 tokens,2,giving up,late", semaphore{processes: 6, threads: 1, tokens: 2, crashes: 2, giveUps: 1, late: late}, 1},
+		{"6x1,2 tokens,2,giving up,late", semaphore{processes: 6, threads: 1, tokens: 2, crashes: 2, giveUps: 1, late: late}, 2},
 		{"4x2,2 tokens,2", semaphore{processes: 4, threads: 2, tokens: 2, crashes: 2}, 2},
 	} {
 		t.Run(row.name, func(t *testing.T) { holds(t, row.v.model(), row.size) })

@@ -18,7 +18,7 @@ func killing() *fuzz.Options {
 		"github.com/rawipc/rawipc/shm", "github.com/rawipc/rawipc/futex",
 	}}
 	if ordinary() {
-		o.Points = "4"
+		o.Points = "2"
 	}
 	return o
 }
