@@ -77,6 +77,8 @@ func FuzzRingRecords(f *testing.F) {
 	f.Add([]byte("m"), edit(uint32(ringPage), 1<<62))                                // a length out of this world
 	f.Add([]byte("m"), edit(uint32(ringPage), 9))                                    // a length one too long
 	f.Add([]byte("m"), append(edit(stateAt+8, 1), edit(stateAt+256, ^uint64(0))...)) // closed, asleep
+	f.Add([]byte("m"), edit(stateAt+512, 0x3030303030303030))                        // the writer is somebody dead
+	f.Add([]byte("m"), edit(stateAt+528, 0x3030303030303030))                        // the reader
 	f.Fuzz(func(t *testing.T, msg, edits []byte) {
 		w, r, err := shm.NewRing(1)
 		if err != nil {
@@ -128,7 +130,7 @@ func drain(t *testing.T, r *shm.RingReader) {
 // typed accepts the errors that a ring may give.
 func typed(t *testing.T, err error) {
 	t.Helper()
-	for _, want := range []error{shm.ErrCorrupt, shm.ErrTooLarge, context.DeadlineExceeded, io.EOF, os.ErrClosed} {
+	for _, want := range []error{shm.ErrCorrupt, shm.ErrTooLarge, shm.ErrPeerDead, context.DeadlineExceeded, io.EOF, os.ErrClosed, unix.EBUSY} {
 		if errors.Is(err, want) {
 			return
 		}
