@@ -199,7 +199,7 @@ func (b *Barrier) wait(ctx context.Context, t ticket) error {
 	if err != nil {
 		return b.leave(t, err)
 	}
-	defer leaveLine(key, l)
+	defer l.leave()
 	p := pinTo(w)
 	defer p.unpin()
 	for {

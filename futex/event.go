@@ -92,7 +92,7 @@ func (e *Event) waitSlow(ctx context.Context, first uint32) error {
 	key := lineKey{&e.state, uint64(first & eventTurns)}
 	l, err := enterLine(ctx, key)
 	if err == nil {
-		defer leaveLine(key, l)
+		defer l.leave()
 	}
 	for {
 		v := e.state.Load()

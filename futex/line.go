@@ -7,16 +7,17 @@ import (
 )
 
 // A line makes the goroutines of this process that wait for one thing stand
-// behind each other: the one with the token may sleep in the kernel, the
-// others wait for the token, which costs no thread. A line exists only while
-// somebody stands in it.
+// behind each other: the one at the head may sleep in the kernel, the others
+// wait for the token, which costs no thread. A line exists only while somebody
+// stands in it.
 //
 // All that stand in a line must be able to wait for whoever is at its head: so
 // what ends in turns, and can begin anew while some have not yet noticed the
 // end, has a line for each turn.
 type line struct {
-	token chan struct{} // holds one value while nobody is at the head
+	key   lineKey
 	users int           // at the head or waiting; guarded by the shard
+	token chan struct{} // holds one value while others wait and nobody is at the head
 }
 
 // lineKey says what a line is for: a word, and which turn of it.
@@ -25,61 +26,80 @@ type lineKey struct {
 	turn uint64
 }
 
-const lineShards = 64
+const (
+	lineShards = 64
+	keptLines  = 4 // of each shard, when nobody stands in them
+)
 
+// lines are few: a word has one, or one for each of its latest turns.
 var lines [lineShards]struct {
-	mu   sync.Mutex
-	at   map[lineKey]*line
-	free []*line
+	mu  sync.Mutex
+	all []*line // those with users first
+	n   int     // how many have
+	_   [24]byte
 }
 
 // enterLine waits until the caller is at the head of the line for key, or
-// ctx ends. Only a caller that got nil must call leaveLine.
+// ctx ends. Only a caller that got nil must call leave.
 func enterLine(ctx context.Context, key lineKey) (*line, error) {
-	l := joinLine(key)
+	l, head := joinLine(key)
+	if head {
+		return l, nil
+	}
 	select {
 	case <-l.token:
 		return l, nil
 	case <-ctx.Done():
-		quitLine(key, l)
+		l.quit(false)
 		return nil, ctx.Err()
 	}
 }
 
-func leaveLine(key lineKey, l *line) {
-	l.token <- struct{}{}
-	quitLine(key, l)
-}
+// leave gives the head to one of those who wait.
+func (l *line) leave() { l.quit(true) }
 
-func joinLine(key lineKey) *line {
+// joinLine finds the line for key or makes one, whose head the caller is then.
+func joinLine(key lineKey) (l *line, head bool) {
 	s := &lines[shardOf(key.addr)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.at[key]
-	if l == nil {
-		if n := len(s.free); n > 0 {
-			l, s.free = s.free[n-1], s.free[:n-1]
-		} else {
-			l = &line{token: make(chan struct{}, 1)}
+	for _, l := range s.all[:s.n] {
+		if l.key == key {
+			l.users++
+			return l, false
+		}
+	}
+	if s.n == len(s.all) {
+		s.all = append(s.all, &line{token: make(chan struct{}, 1)})
+	}
+	l = s.all[s.n]
+	l.key, l.users = key, 1
+	s.n++
+	return l, true
+}
+
+func (l *line) quit(head bool) {
+	s := &lines[shardOf(l.key.addr)]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l.users--; l.users > 0 {
+		if head {
 			l.token <- struct{}{}
 		}
-		if s.at == nil {
-			s.at = make(map[lineKey]*line)
-		}
-		s.at[key] = l
+		return
 	}
-	l.users++
-	return l
-}
-
-func quitLine(key lineKey, l *line) {
-	s := &lines[shardOf(key.addr)]
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if l.users--; l.users == 0 {
-		delete(s.at, key)
-		if len(s.free) < 4 {
-			s.free = append(s.free, l)
+	if !head { // it was handed to one who had given up
+		<-l.token
+	}
+	s.n--
+	for i, other := range s.all[:s.n] {
+		if other == l {
+			s.all[i], s.all[s.n] = s.all[s.n], l
 		}
+	}
+	l.key = lineKey{}
+	if last := len(s.all) - 1; last >= keptLines {
+		s.all[s.n], s.all[last] = s.all[last], nil
+		s.all = s.all[:last]
 	}
 }

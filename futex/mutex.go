@@ -94,7 +94,7 @@ func (m *Mutex) lockSlow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer leaveLine(key, l)
+	defer l.leave()
 	p := pinTo(&m.state) // who dies with a wake passes it on
 	defer p.unpin()
 	// Whoever leaves with an error has failed to take the lock once more since

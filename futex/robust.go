@@ -273,7 +273,7 @@ func (m *RobustMutex) lockSlow(ctx context.Context, r *Region, me uint64) (died 
 	if err != nil {
 		return false, err
 	}
-	defer leaveLine(key, l)
+	defer l.leave()
 	// SYNC robust-sleep: the word is named before the first look that may lead
 	// to sleep, until the lock is taken. A thread that dies with a wake it was
 	// given has its successor woken by the kernel.

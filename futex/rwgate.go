@@ -24,7 +24,7 @@ func (m *RWMutex) waitGate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer leaveLine(key, l)
+	defer l.leave()
 	p := pinTo(w)
 	defer p.unpin()
 	dying := 20 * time.Microsecond

@@ -135,7 +135,7 @@ func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) 
 	if err != nil {
 		return err
 	}
-	defer leaveLine(key, l)
+	defer l.leave()
 	p := pinTo(w)
 	defer p.unpin()
 	defer s.passOn()
