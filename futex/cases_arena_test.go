@@ -39,6 +39,7 @@ type arena struct {
 	Robust futex.RobustMutex
 	Sem    futex.Semaphore
 	Event  futex.Event
+	Bar    [2]futex.Barrier
 
 	Go             atomic.Uint32 // told to the actors
 	In             atomic.Int32  // told by the actors

@@ -28,10 +28,20 @@ var quietly = []struct {
 	{as("sleep in Semaphore.Acquire without a context", func(_ context.Context, a *arena) error { return a.Sem.Acquire(bg) }), 0, 4},
 	{as("sleep in Event.Wait", func(ctx context.Context, a *arena) error { return a.Event.Wait(ctx) }), 0, 0},
 	{as("sleep in Event.Wait without a context", func(_ context.Context, a *arena) error { return a.Event.Wait(bg) }), 0, 0},
+	{as("sleep in Barrier.Wait", func(ctx context.Context, a *arena) error { return sleepIn(ctx, &a.Bar[0]) }), 1, 4},
+	{as("sleep in Barrier.Wait without a context", func(_ context.Context, a *arena) error { return sleepIn(bg, &a.Bar[1]) }), 1, 4},
 	{as("sleep in WaitAny", func(ctx context.Context, a *arena) error {
 		_, err := futex.WaitAny(ctx, futex.Word{Addr: &a.Word})
 		return err
 	}), 0, 100},
+}
+
+func sleepIn(ctx context.Context, b *futex.Barrier) error {
+	if err := b.Init(2); err != nil {
+		return err
+	}
+	_, err := b.Wait(ctx)
+	return err
 }
 
 // A thread that makes a system call has to be awake for it, and to fall asleep

@@ -31,29 +31,31 @@ func sleepOn(ctx context.Context, state *atomic.Uint64, v uint64) error {
 
 // sleepOnBoth is sleepOn where phase may have changed twice since v was loaded:
 // it sleeps only if turn, a word that does not come back, has its old value
-// too. Kernels before 5.16 can't look at both, and there it sleeps no longer
-// than lookAround.
+// too. As the kernel takes long to look at two words, the first sleep is on the
+// state alone, for lookAround at most: who was kept so long between his load and
+// his sleep, for two changes, oversleeps by that. It reports whether the
+// next sleep has to be long. Kernels before 5.16 can't look at both, and there
+// each sleep is like the first.
 //
 // SYNC both: the kernel compares one word after the other, and lists the caller
 // as a sleeper of the first in between. So turn is the second: a change that
 // this comparison is too early for is followed by a wake.
-func sleepOnBoth(ctx context.Context, state *atomic.Uint64, v uint64, turn *atomic.Uint32, old uint32) error {
-	switch {
-	case !haveWaitv():
+func sleepOnBoth(ctx context.Context, state *atomic.Uint64, v uint64, turn *atomic.Uint32, old uint32, long bool) (again bool, err error) {
+	if !long || !haveWaitv() {
 		if turn.Load() != old {
-			return nil
+			return long, nil
 		}
-		_, err := sleepSome(ctx, state, v)
-		return err
-	case ctx.Done() != nil:
+		return sleepSome(ctx, state, v)
+	}
+	if ctx.Done() != nil {
 		_, err := WaitAny(ctx, Word{lowWord(state), lowPart(v)}, Word{turn, old})
-		return err
+		return true, err
 	}
 	var words [2]waitvEntry
 	words[0].set(lowWord(state), lowPart(v), false)
 	words[1].set(turn, old, false)
 	_, e := waitv(words[:], nil)
-	return sysError("futex_waitv", e)
+	return true, sysError("futex_waitv", e)
 }
 
 // wakeSleepers wakes n sleepers. Nobody there means that waiters is a leftover:

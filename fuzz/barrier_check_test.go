@@ -17,7 +17,10 @@ func TestBarrierModel(t *testing.T) {
 		{"4 of 4", barrier{processes: 4, parties: 4, crashes: 1}, 0},
 		{"4 of 4, 2 crashes, late", barrier{processes: 4, parties: 4, crashes: 2, late: fuzz.LateAny}, 0},
 		{"2 of 4", barrier{processes: 4, parties: 2, crashes: 1}, 1},
+		{"2 of 3", barrier{processes: 3, parties: 2, crashes: 1, odd: true}, 0},
+		{"2 of 3, 2 crashes, late", barrier{processes: 3, parties: 2, crashes: 2, odd: true, late: fuzz.LateAny}, 0},
 		{"3 of 3, break and reset", barrier{processes: 4, parties: 3, resets: 1, breaks: true}, 0},
+		{"2 of 2, break and reset", barrier{processes: 3, parties: 2, resets: 1, breaks: true, crashes: 1}, 0},
 		{"2 of 4, 1 reset", barrier{processes: 5, parties: 2, resets: 1}, 2},
 		{"3 of 3, 1 reset, 1 crash", barrier{processes: 4, parties: 3, resets: 1, crashes: 1}, 2},
 		{"3 of 3, break and reset, 1 crash, late", barrier{processes: 4, parties: 3, resets: 1, breaks: true, crashes: 1, late: fuzz.LateAny}, 2},
@@ -49,6 +52,8 @@ func TestBarrierMistakes(t *testing.T) {
 		{"nobody helps the last round", barrier{processes: 4, parties: 3, resets: 1, crashes: 1, noHelp: true}, fuzz.ErrStuck},
 		{"the wake is not passed on", barrier{processes: 4, parties: 4, crashes: 1, noPass: true}, fuzz.ErrStuck},
 		{"one is woken", barrier{processes: 4, parties: 4, oneWake: true}, fuzz.ErrStuck},
+		{"a pair's wake is not handed on", barrier{processes: 3, parties: 2, crashes: 1, odd: true, noHandOn: true}, fuzz.ErrStuck},
+		{"three as a pair", barrier{processes: 4, parties: 4, crashes: 1, allPairs: true}, fuzz.ErrStuck},
 		{"no past", barrier{processes: 5, parties: 2, resets: 1, noPast: true}, errDisagree},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -16,6 +16,7 @@ type barrier struct {
 	processes, parties, resets, crashes int
 	late                                fuzz.Late
 	breaks                              bool // each Reset follows a Break
+	odd                                 bool // one comes for a second round, alone, and we look away some time
 
 	// Mistakes.
 	noEnds    bool // sleepers don't look at ends
@@ -25,6 +26,8 @@ type barrier struct {
 	noPass    bool // who is woken by a death does not wake the others
 	oneWake   bool // only one is woken at the end, and wakes nobody
 	noPast    bool // only how the last round ended is known
+	noHandOn  bool // of a pair, who is woken in vain does not wake another
+	allPairs  bool // more than two do as a pair does
 }
 
 // Shared cells; the first is the low half: waiters (1) and phase (2).
@@ -62,7 +65,7 @@ const (
 	brArrived
 	brPending
 	brTo     // what to end with: see brEnd
-	brAsleep // has slept
+	brAsleep // asleep, or (2) has slept and must wake another before it sleeps again
 	brIsResetter
 )
 
@@ -80,6 +83,7 @@ const (
 	brHelp
 	brLoadEnds
 	brLook
+	brHandOn
 	brSleep
 	brPassOn
 	brResetter
@@ -111,7 +115,8 @@ func (v barrier) model() *fuzz.Model {
 			brHelp:     {Name: "wait: wake those of the last round", Do: v.help, System: true},
 			brLoadEnds: {Name: "wait: load ends again", Do: v.loadEnds},
 			brLook:     {Name: "wait: look, set waiters", Do: v.look},
-			brSleep:    {Name: "wait: futex waitv", Do: v.sleep, System: true},
+			brHandOn:   {Name: "wait: hand the wake on", Do: v.handOn, System: true},
+			brSleep:    {Name: "wait: futex wait", Do: v.sleep, System: true},
 			brPassOn:   {Name: "wait: pass the wake on", Do: v.passOn, System: true},
 			brResetter: {Name: "resetter", Do: v.resetter},
 			brLoad:     {Name: "end: load", Do: v.load},
@@ -234,7 +239,19 @@ func (v barrier) look(w *fuzz.World) {
 		w.SetReg(brPending, 1)
 		w.SetReg(brSeenLow, w.Get(brLow))
 		w.Goto(brSleep)
+		if w.Reg(brAsleep) == 2 {
+			w.Goto(brHandOn)
+		}
 	}
+}
+
+// pair reports whether one at most sleeps in each round.
+func (v barrier) pair() bool { return v.parties == 2 || v.allPairs }
+
+func (v barrier) handOn(w *fuzz.World) {
+	w.Wake(1, brLow)
+	w.SetReg(brAsleep, 0)
+	w.Goto(brSleep)
 }
 
 // leave is the return of a Wait in which somebody else ended the round.
@@ -251,20 +268,33 @@ func (v barrier) leave(w *fuzz.World, fate int) {
 	v.again(w)
 }
 
+// sleep looks at two words, or at one for a while: the model sees a sleep on both
+// that can begin too late, but ends by itself then.
 func (v barrier) sleep(w *fuzz.World) {
+	again := func() {
+		w.SetReg(brSeenLow, 0)
+		w.SetReg(brSeenEnds, 0)
+		w.Goto(brLoadEnds)
+	}
+	alone := v.odd && w.Reg(brMine) == 1
 	switch {
-	case w.Reg(brAsleep) != 0, w.Get(brGone) != 0: // awake again, or the context has ended
+	case w.Reg(brAsleep) == 1 && alone && w.Wakeup() == fuzz.TimedOut:
+		w.Finish()
+	case w.Reg(brAsleep) == 1: // awake again
 		w.SetReg(brAsleep, 0)
-		w.SetReg(brSeenLow, 0)
-		w.SetReg(brSeenEnds, 0)
-		w.Goto(brLoadEnds)
-	case w.Get(brLow) == w.Reg(brSeenLow) && (v.noEnds || v.wrap || w.Get(brEnds) == w.Reg(brSeenEnds)):
-		w.SetReg(brAsleep, 1)
-		w.Sleep(brSleep, brLow)
+		if v.pair() && !v.noHandOn {
+			w.SetReg(brAsleep, 2)
+		}
+		again()
+	case w.Get(brGone) != 0, w.Get(brLow) != w.Reg(brSeenLow): // the context has ended, or the round
+		again()
 	default:
-		w.SetReg(brSeenLow, 0)
-		w.SetReg(brSeenEnds, 0)
-		w.Goto(brLoadEnds)
+		w.SetReg(brAsleep, 1)
+		if tooLate := !v.noEnds && !v.wrap && w.Get(brEnds) != w.Reg(brSeenEnds); tooLate || alone {
+			w.SleepBounded(brSleep, brLow)
+		} else {
+			w.Sleep(brSleep, brLow)
+		}
 	}
 }
 
@@ -331,6 +361,9 @@ func (v barrier) change(w *fuzz.World) {
 		return
 	}
 	w.Set(brLow, w.Get(brLow)^2)
+	if v.pair() {
+		w.Set(brLow, w.Get(brLow)&^1)
+	}
 	if to == toBreak || to == toLeave {
 		w.Set(brBroken, 1)
 	} else {
@@ -363,9 +396,12 @@ func (v barrier) change(w *fuzz.World) {
 }
 
 func (v barrier) wake(w *fuzz.World) {
-	if v.oneWake {
+	switch {
+	case v.oneWake:
 		w.Wake(1, brLow)
-	} else {
+	case v.pair():
+		w.Wake(255, brLow)
+	default:
 		w.Set(brLow, w.Get(brLow)&^1)
 		w.Wake(255, brLow)
 	}
