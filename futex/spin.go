@@ -108,6 +108,25 @@ func (s *Spinner) Wait(apart bool, ready func() bool) bool {
 	return false
 }
 
+// Glance is the beginning of Wait for one word: it looks whether that is other
+// than old, and, where spinning may help, a few times more. It returns the last
+// that it saw. It saves a fast partner what Wait costs; when it was in vain,
+// Wait follows.
+func (s *Spinner) Glance(apart bool, word *atomic.Uint64, old uint64) uint64 {
+	v := word.Load()
+	if v != old || !apart || s.budget < 0 || s.skips > 0 {
+		return v
+	}
+	for range pollsPerLook {
+		pause(1)
+		if v = word.Load(); v != old {
+			s.misses = 0
+			break
+		}
+	}
+	return v
+}
+
 // Slept tells the Spinner how long the sleep after a false Wait took. A sleep
 // that a spin would have seen the end of undoes what misses have taught.
 func (s *Spinner) Slept(d time.Duration) {

@@ -1,6 +1,7 @@
 package futex_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,5 +54,42 @@ func TestSpinner(t *testing.T) {
 	s.Slept(time.Microsecond)
 	if !spun() {
 		t.Error("after a short sleep it still skips")
+	}
+}
+
+func TestSpinnerGlance(t *testing.T) {
+	var word atomic.Uint64
+	word.Store(7)
+	var s futex.Spinner
+	if v := s.Glance(false, &word, 6); v != 7 {
+		t.Errorf("saw %d, want 7", v)
+	}
+	if v := s.Glance(true, &word, 7); v != 7 {
+		t.Errorf("saw %d, want 7", v)
+	}
+	if !futex.ManyCPUs() {
+		t.Skip("one CPU: nothing changes under a glance")
+	}
+	// Another changes the word while this one looks, at times.
+	stop := make(chan struct{})
+	go func() {
+		for i := uint64(8); ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				word.Store(i)
+			}
+		}
+	}()
+	defer close(stop)
+	seen := 0
+	for range 1000 {
+		if old := word.Load(); s.Glance(true, &word, old) != old {
+			seen++
+		}
+	}
+	if seen == 0 {
+		t.Error("a thousand glances saw no change")
 	}
 }

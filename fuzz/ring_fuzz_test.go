@@ -71,14 +71,15 @@ func FuzzRingRecords(f *testing.F) {
 		return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(nil, at), v)
 	}
 	f.Add([]byte("some message"), []byte{})
-	f.Add([]byte("m"), edit(stateAt, 1<<63))                                         // tail far ahead
-	f.Add([]byte("m"), edit(stateAt, 7))                                             // tail not on a record
-	f.Add([]byte("m"), edit(stateAt+128, 1<<40))                                     // head ahead of tail
-	f.Add([]byte("m"), edit(uint32(ringPage), 1<<62))                                // a length out of this world
-	f.Add([]byte("m"), edit(uint32(ringPage), 9))                                    // a length one too long
-	f.Add([]byte("m"), append(edit(stateAt+8, 1), edit(stateAt+256, ^uint64(0))...)) // closed, asleep
-	f.Add([]byte("m"), edit(stateAt+512, 0x3030303030303030))                        // the writer is somebody dead
-	f.Add([]byte("m"), edit(stateAt+528, 0x3030303030303030))                        // the reader
+	f.Add([]byte("m"), edit(stateAt+128, 1<<63))                                 // tail far ahead
+	f.Add([]byte("m"), edit(stateAt+128, 7))                                     // tail not on a record
+	f.Add([]byte("m"), edit(stateAt+128, 15))                                    // nor there
+	f.Add([]byte("m"), edit(stateAt+256, 1<<40))                                 // head ahead of tail
+	f.Add([]byte("m"), edit(uint32(ringPage), 1<<62))                            // a length out of this world
+	f.Add([]byte("m"), edit(uint32(ringPage), 9))                                // a length one too long
+	f.Add([]byte("m"), append(edit(stateAt, 1), edit(stateAt+8, ^uint64(0))...)) // closed, asleep
+	f.Add([]byte("m"), edit(stateAt+384, 0x3030303030303030))                    // the writer is somebody dead
+	f.Add([]byte("m"), edit(stateAt+400, 0x3030303030303030))                    // the reader
 	f.Fuzz(func(t *testing.T, msg, edits []byte) {
 		w, r, err := shm.NewRing(1)
 		if err != nil {

@@ -32,27 +32,29 @@ var ErrPeerDead = errors.New("shm: the process at the other end is dead")
 // written, head those that were read. They wrap at 2^64. The bytes between are
 // records: a length (8 bytes), the message, up to 7 bytes of padding.
 type ringState struct {
-	_         structs.HostLayout
-	tail      atomic.Uint64 // the writer's
+	_ structs.HostLayout
+	// What changes rarely: both ends look at it with each message, and to find
+	// that out of date costs as much as the message. It stands first because the
+	// compiler, to check for nil, at times reads the first byte.
 	closed    atomic.Uint32
 	writerCPU atomic.Uint32
-	_         [112]byte
-	head      atomic.Uint64 // the reader's
 	readerCPU atomic.Uint32
-	_         [116]byte
 	// Each sleeps word is set by the end that goes to sleep and cleared by the
 	// other one, who then wakes it.
 	readerSleeps atomic.Uint32
-	_            [124]byte
 	writerSleeps atomic.Uint32
-	_            [124]byte
+	_            [108]byte
+	tail         atomic.Uint64 // the writer's
+	_            [120]byte
+	head         atomic.Uint64 // the reader's
+	_            [120]byte
 	// Whose the ends are, and whether he lives.
 	writer futex.Liveness
 	reader futex.Liveness
 }
 
 const (
-	ringLayout = "ring: u64 length, 8-byte records"
+	ringLayout = "ring 2: u64 length, 8-byte records"
 	asleep     = 1 << 31 // in a sleeps word
 	joined     = 1 << 30 // and somebody came by: look again
 	recordHead = 8
@@ -106,8 +108,9 @@ func ringSpec(page, data int) spec {
 type ring struct {
 	typed
 	st    *ringState
-	data  []byte // the records' bytes, twice in a row
-	size  uint64 // of data, once: a power of two
+	live  *ringState // st, while this process owns the end
+	data  []byte     // the records' bytes, twice in a row
+	size  uint64     // of data, once: a power of two
 	mine  *futex.Liveness
 	spin  futex.Spinner
 	myCPU uint32
@@ -192,7 +195,7 @@ func (o *ring) claim(end *futex.Liveness, cpu *atomic.Uint32, sleeps *atomic.Uin
 // disown gives up an end that turned out to be broken.
 func (o *ring) disown() {
 	o.mine.Withdraw()
-	o.mine = nil
+	o.mine, o.live = nil, nil
 }
 
 // apart reports whether spinning can help: not if both ends are bound to one
@@ -218,10 +221,11 @@ func (o *ring) close() error {
 
 func recordSize(n int) uint64 { return recordHead + (uint64(n)+7)&^7 }
 
+const piece = 64 << 10
+
 // copyPieces copies like copy. Go's copy of much at once goes past the cache,
 // which for a message of 1 MiB that is still hot takes twice as long.
 func copyPieces(dst, src []byte) int {
-	const piece = 64 << 10
 	n := min(len(dst), len(src))
 	for at := 0; at < n; at += piece {
 		end := min(at+piece, n)

@@ -9,7 +9,7 @@ import (
 func BenchmarkRing(b *testing.B) {
 	for _, size := range []int{8, 64, 1024, 64 << 10} {
 		b.Run(fmt.Sprintf("size=%d", size), func(b *testing.B) {
-			w, r := newRing(b, 1<<20)
+			w, r := newRing(b, max(4096, 8*size))
 			buf := make([]byte, size)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()

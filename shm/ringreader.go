@@ -11,10 +11,9 @@ import (
 // at a time may use it, and Close must not overtake another call.
 type RingReader struct {
 	ring
-	head    uint64 // what was consumed: our own copy
-	tail    uint64 // what was written when we last looked
-	next    uint64 // record size of the message that Peek returned, or 0
-	claimed bool
+	head uint64 // what was consumed: our own copy
+	tail uint64 // what was written when we last looked
+	next uint64 // record size of the message that Peek returned, or 0
 }
 
 // Recv copies the next message into buf and returns its length. It blocks
@@ -26,6 +25,17 @@ type RingReader struct {
 // os.ErrClosed after Close; EBUSY if another process reads; ErrCorrupt if the
 // positions or the length in shared memory can't be.
 func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
+	// As Peek and Advance do it, for what needs no sleep and no second look.
+	if st := r.live; st != nil && (r.head != r.tail || r.glance(st)) {
+		raceAcquire()
+		n := r.length(r.head).Load()
+		if n <= r.tail-r.head-recordHead && n <= uint64(min(len(buf), piece)) {
+			at := r.head&(r.size-1) + recordHead
+			copy(buf, r.data[at:at+n])
+			r.advance(recordSize(int(n)))
+			return int(n), nil
+		}
+	}
 	msg, err := r.Peek(ctx)
 	if err != nil {
 		return 0, err
@@ -42,13 +52,10 @@ func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
 // are valid until Advance. It blocks and fails as Recv does. A peer that breaks
 // the rules can change them while they are looked at, never their length.
 func (r *RingReader) Peek(ctx context.Context) ([]byte, error) {
-	if !r.claimed {
+	if r.live == nil {
 		if err := r.attach(); err != nil {
 			return nil, err
 		}
-	}
-	if r.mem == nil {
-		return nil, os.ErrClosed
 	}
 	if r.head == r.tail {
 		if err := r.more(ctx); err != nil {
@@ -69,26 +76,28 @@ func (r *RingReader) Peek(ctx context.Context) ([]byte, error) {
 
 // Advance consumes the message that Peek returned. It never blocks. It panics
 // if there is none.
-//
-// SYNC ring-head: the store of head gives the bytes back; it pairs with the
-// load in room. A reader killed before it has consumed nothing.
 func (r *RingReader) Advance() {
 	if r.next == 0 {
 		panic("shm: Advance without Peek")
 	}
-	r.head += r.next
+	r.advance(r.next)
+}
+
+// advance consumes a record.
+//
+// SYNC ring-head: the store of head gives the bytes back; it pairs with the
+// load in room. A reader killed before it has consumed nothing.
+func (r *RingReader) advance(size uint64) {
+	r.head += size
 	r.next = 0
 	raceRelease()
-	r.st.head.Store(r.head)
-	wakeEnd(&r.st.writerSleeps)
+	r.live.head.Store(r.head)
+	wakeEnd(&r.live.writerSleeps)
 }
 
 // Close releases this process's mapping and descriptors and gives up the end;
 // the messages stay for another reader. A second Close returns os.ErrClosed.
-func (r *RingReader) Close() error {
-	r.claimed = true // too late for that
-	return r.close()
-}
+func (r *RingReader) Close() error { return r.close() }
 
 func (r *RingReader) attach() error {
 	if r.mem == nil {
@@ -102,7 +111,7 @@ func (r *RingReader) attach() error {
 		r.disown()
 		return r.corrupt(r.head, r.tail, 0)
 	}
-	r.claimed = true
+	r.live = r.st
 	return nil
 }
 
@@ -129,5 +138,17 @@ func (r *RingReader) more(ctx context.Context) error {
 	return nil
 }
 
+// glance looks for a message a few times, before all that costs.
+func (r *RingReader) glance(st *ringState) bool {
+	tail := r.spin.Glance(r.apart(&st.writerCPU), &st.tail, r.head)
+	if !r.fits(tail) {
+		return false
+	}
+	r.tail = tail
+	return tail != r.head
+}
+
 // sane reports whether what is committed fits the ring.
-func (r *RingReader) sane() bool { return r.tail-r.head <= r.size && r.tail%8 == 0 }
+func (r *RingReader) sane() bool { return r.fits(r.tail) }
+
+func (r *RingReader) fits(tail uint64) bool { return tail-r.head <= r.size && tail%8 == 0 }

@@ -57,7 +57,13 @@ func (o *ring) waitEnd(ctx context.Context, sleeps *atomic.Uint32, peer *futex.L
 
 // wakeEnd wakes the other end if it sleeps or is about to.
 func wakeEnd(sleeps *atomic.Uint32) {
-	if sleeps.Load() != 0 && sleeps.Swap(0) != 0 {
+	if sleeps.Load() != 0 {
+		wakeSleeper(sleeps)
+	}
+}
+
+func wakeSleeper(sleeps *atomic.Uint32) {
+	if sleeps.Swap(0) != 0 {
 		futex.Wake(sleeps, 1)
 	}
 }

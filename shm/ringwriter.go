@@ -13,7 +13,6 @@ type RingWriter struct {
 	tail     uint64 // what is committed: our own copy
 	head     uint64 // what the reader had read when we last looked
 	reserved int    // bytes of the open reservation, -1 if there is none
-	claimed  bool
 }
 
 // Send sends msg: when it returns nil, the message is in shared memory and
@@ -25,12 +24,20 @@ type RingWriter struct {
 // if another process writes; ErrCorrupt if the
 // positions in shared memory can't be.
 func (w *RingWriter) Send(ctx context.Context, msg []byte) error {
-	buf, err := w.Reserve(ctx, len(msg))
+	// As Reserve and Commit do it, for what needs no wait and no second look.
+	n := len(msg)
+	if st, end := w.live, w.tail+recordSize(n); st != nil && n <= piece && end-w.head <= w.size && st.closed.Load() == 0 {
+		at := w.tail&(w.size-1) + recordHead
+		copy(w.data[at:at+uint64(n)], msg)
+		w.commit(n)
+		return nil
+	}
+	buf, err := w.Reserve(ctx, n)
 	if err != nil {
 		return err
 	}
 	copyPieces(buf, msg)
-	w.Commit(len(msg))
+	w.commit(n)
 	return nil
 }
 
@@ -38,18 +45,15 @@ func (w *RingWriter) Send(ctx context.Context, msg []byte) error {
 // into; Commit sends it. It blocks and fails as Send does. A second Reserve
 // before Commit drops the first. The bytes hold what earlier messages left.
 func (w *RingWriter) Reserve(ctx context.Context, n int) ([]byte, error) {
-	if !w.claimed {
+	if w.live == nil {
 		if err := w.attach(); err != nil {
 			return nil, err
 		}
 	}
-	if w.mem == nil {
-		return nil, os.ErrClosed
-	}
 	if n < 0 || n > w.MaxMessage() {
 		return nil, fmt.Errorf("%w: %d bytes, this ring takes 0 to %d", ErrTooLarge, n, w.MaxMessage())
 	}
-	if w.st.closed.Load() != 0 {
+	if w.live.closed.Load() != 0 {
 		return nil, os.ErrClosed
 	}
 	need := recordSize(n)
@@ -65,32 +69,34 @@ func (w *RingWriter) Reserve(ctx context.Context, n int) ([]byte, error) {
 
 // Commit sends the first n bytes of what Reserve returned. It never blocks. It
 // panics if n is more than was reserved or nothing was.
-//
-// SYNC ring-tail: the store of tail makes length and bytes visible, both stored plainly,; it pairs
-// with the load in Peek. It is the one store that commits: a writer killed
-// before it has sent nothing.
 func (w *RingWriter) Commit(n int) {
 	if n < 0 || n > w.reserved {
 		panic(fmt.Sprintf("shm: Commit of %d bytes, %d are reserved", n, w.reserved))
 	}
+	w.commit(n)
+}
+
+// commit sends the n bytes that lie behind tail and a length.
+//
+// SYNC ring-tail: the store of tail makes length and bytes visible, both stored
+// plainly; it pairs with the load in Peek. It is the one store that commits: a
+// writer killed before it has sent nothing.
+func (w *RingWriter) commit(n int) {
 	w.reserved = -1
 	w.setLength(w.tail, n)
 	w.tail += recordSize(n)
 	raceRelease()
-	w.st.tail.Store(w.tail)
-	wakeEnd(&w.st.readerSleeps)
+	w.live.tail.Store(w.tail)
+	wakeEnd(&w.live.readerSleeps)
 }
 
 // CloseSend ends the stream: the reader gets what was sent, then io.EOF, and
 // later sends fail with os.ErrClosed. It never blocks.
 func (w *RingWriter) CloseSend() error {
-	if !w.claimed {
+	if w.live == nil {
 		if err := w.attach(); err != nil {
 			return err
 		}
-	}
-	if w.mem == nil {
-		return os.ErrClosed
 	}
 	w.st.closed.Store(1)
 	wakeEnd(&w.st.readerSleeps)
@@ -100,10 +106,7 @@ func (w *RingWriter) CloseSend() error {
 // Close releases this process's mapping and descriptors and gives up the end;
 // the stream stays open for another writer. A second Close returns
 // os.ErrClosed.
-func (w *RingWriter) Close() error {
-	w.claimed = true // too late for that
-	return w.close()
-}
+func (w *RingWriter) Close() error { return w.close() }
 
 func (w *RingWriter) attach() error {
 	if w.mem == nil {
@@ -117,7 +120,7 @@ func (w *RingWriter) attach() error {
 		w.disown()
 		return w.corrupt(w.head, w.tail, 0)
 	}
-	w.claimed = true
+	w.live = w.st
 	return nil
 }
 
