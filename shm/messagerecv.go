@@ -112,7 +112,7 @@ func (q *MessageQueue) get(e *end, head uint64, buf []byte, grow bool) ([]byte, 
 	}
 	first := copyPieces(into, q.data[(at+recordHead)&(q.size-1):])
 	copyPieces(into[first:], q.data)
-	q.commit(e, after(head, recordSize(int(n))))
+	q.commit(e, &q.st.send, after(head, recordSize(int(n))))
 	return buf, int(n), nil
 }
 

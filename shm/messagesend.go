@@ -31,7 +31,7 @@ func (q *MessageQueue) Send(ctx context.Context, msg []byte) error {
 		return err
 	}
 	q.put(tail, msg)
-	q.commit(e, after(tail, need))
+	q.commit(e, &q.st.recv, after(tail, need))
 	return nil
 }
 
@@ -62,7 +62,7 @@ func (q *MessageQueue) TrySend(msg []byte) (bool, error) {
 		return false, err
 	}
 	q.put(tail, msg)
-	q.commit(e, after(tail, need))
+	q.commit(e, &q.st.recv, after(tail, need))
 	return true, nil
 }
 

@@ -22,12 +22,15 @@ func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
 		return v, err
 	}
 	head := e.pos.Load()
-	if _, err := q.some(ctx, head); err != nil {
-		q.unlock(e)
-		return v, err
+	if n := e.seen.Load() - head; n-1 >= q.capacity && !q.glance(e, head) {
+		if _, err := q.some(ctx, head); err != nil {
+			q.unlock(e)
+			return v, err
+		}
 	}
+	raceAcquire()
 	v = q.slots[head&(q.size-1)]
-	q.commit(e, head+1)
+	q.commit(e, &q.st.send, head+1)
 	return v, nil
 }
 
@@ -54,7 +57,7 @@ func (q *Queue[T]) TryRecv() (v T, ok bool, err error) {
 		return v, false, err
 	}
 	v = q.slots[head&(q.size-1)]
-	q.commit(e, head+1)
+	q.commit(e, &q.st.send, head+1)
 	return v, true, nil
 }
 
@@ -83,7 +86,7 @@ func (q *Queue[T]) RecvBatch(ctx context.Context, buf []T) (int, error) {
 	at := int(head & (q.size - 1))
 	first := copy(buf[:n], q.slots[at:])
 	copy(buf[first:n], q.slots)
-	q.commit(e, head+uint64(n))
+	q.commit(e, &q.st.send, head+uint64(n))
 	return n, nil
 }
 
@@ -110,6 +113,17 @@ func (q *Queue[T]) Len() int {
 	return int(min(q.st.send.pos.Load()-head, q.capacity))
 }
 
+// glance looks for a message a few times, before all that costs. The caller
+// holds the lock.
+func (q *Queue[T]) glance(e *end, head uint64) bool {
+	tail := q.spins[recvEnd].Glance(q.apart(&q.st.send), &q.st.send.pos, head)
+	if tail-head-1 >= q.capacity {
+		return false
+	}
+	storeBefore(&e.seen, tail)
+	return true
+}
+
 // ready returns how many messages there are. The caller holds the lock.
 func (q *Queue[T]) ready(head uint64) (int, error) {
 	e := &q.st.recv
@@ -123,7 +137,7 @@ func (q *Queue[T]) ready(head uint64) (int, error) {
 		case n == 0 && ended:
 			return 0, io.EOF
 		}
-		e.seen.Store(tail)
+		storeBefore(&e.seen, tail)
 	}
 	raceAcquire()
 	return int(n), nil

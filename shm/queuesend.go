@@ -22,12 +22,14 @@ func (q *Queue[T]) Send(ctx context.Context, v T) error {
 		return err
 	}
 	tail := e.pos.Load()
-	if _, err := q.room(ctx, tail); err != nil {
-		q.unlock(e)
-		return err
+	if tail-e.seen.Load() >= q.capacity || q.st.ending.Load() != 0 {
+		if _, err := q.room(ctx, tail); err != nil {
+			q.unlock(e)
+			return err
+		}
 	}
 	q.slots[tail&(q.size-1)] = v
-	q.commit(e, tail+1)
+	q.commit(e, &q.st.recv, tail+1)
 	return nil
 }
 
@@ -59,7 +61,7 @@ func (q *Queue[T]) trySend(v T) (int, error) {
 		return 0, err
 	}
 	q.slots[tail&(q.size-1)] = v
-	q.commit(e, tail+1)
+	q.commit(e, &q.st.recv, tail+1)
 	return 1, nil
 }
 
@@ -88,7 +90,7 @@ func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 		copy(q.slots, part[first:])
 		n += len(part)
 		if n == len(vs) {
-			q.commit(e, tail+uint64(len(part)))
+			q.commit(e, &q.st.recv, tail+uint64(len(part)))
 			return n, nil
 		}
 		raceRelease()
@@ -99,19 +101,17 @@ func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 	return n, nil
 }
 
-// commit makes what was copied visible, gives the lock back and wakes.
+// commit makes what was copied visible, gives the lock back and wakes who sleeps
+// at the other end.
 //
 // SYNC queue-tail: the store of pos pairs with the load of the other end. It is
-// the one store that counts.
-func (q *queue) commit(e *end, pos uint64) {
+// the one store that counts. It may be a plain one, as the unlock after it is
+// one of those that all other processors wait for.
+func (q *queue) commit(e, other *end, pos uint64) {
 	raceRelease()
-	e.pos.Store(pos)
+	storeBefore(&e.pos, pos)
 	q.unlock(e)
-	if e == &q.st.send {
-		q.wake(&q.st.recv)
-	} else {
-		q.wake(&q.st.send)
-	}
+	q.wake(other)
 }
 
 // free returns how many messages fit. The caller holds the lock; capacity and
@@ -127,7 +127,7 @@ func (q *Queue[T]) free(tail uint64) (int, error) {
 		if used = tail - head; used > q.capacity {
 			return 0, q.corrupt(head, tail)
 		}
-		e.seen.Store(head)
+		storeBefore(&e.seen, head)
 	}
 	return int(q.capacity - used), nil
 }

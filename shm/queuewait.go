@@ -31,17 +31,22 @@ const closedUsers = -1 << 62
 
 // enter begins a call, which leave ends: between them Close can't unmap.
 func (q *queue) enter() error {
-	if q.users.Add(1) < 0 {
-		q.users.Add(-1)
+	if q.users.Add(1) > 0 && q.mine.Load() != nil {
+		return nil
+	}
+	return q.enterFirst()
+}
+
+func (q *queue) enterFirst() error {
+	if q.users.Load() < 0 {
+		q.leave()
 		return os.ErrClosed
 	}
-	if q.mine.Load() == nil {
-		if err := q.join(); err != nil {
-			q.leave()
-			return err
-		}
+	err := q.join()
+	if err != nil {
+		q.leave()
 	}
-	return nil
+	return err
 }
 
 func (q *queue) leave() { q.users.Add(-1) }
@@ -107,17 +112,17 @@ func (q *queue) ends() [3]*end { return [3]*end{&q.st.send, &q.st.recv, &q.st.jo
 
 // lock takes the lock of an end. A dead holder has left nothing to repair.
 func (q *queue) lock(ctx context.Context, e *end) error {
-	if err := e.lock.LockContext(ctx); err != nil {
-		return q.locked(e, err)
+	err := e.lock.LockContext(ctx)
+	if err == nil && e.cpu.Load() == q.myCPU {
+		return nil
 	}
-	if e.cpu.Load() != q.myCPU {
-		e.cpu.Store(q.myCPU)
-	}
-	return nil
+	return q.locked(e, err)
 }
 
 func (q *queue) locked(e *end, err error) error {
 	switch {
+	case err == nil:
+		e.cpu.Store(q.myCPU)
 	case errors.Is(err, futex.ErrOwnerDead):
 		if err = e.lock.MarkConsistent(); err != nil {
 			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -161,9 +166,7 @@ func (q *queue) unlock(e *end) { e.lock.Unlock() }
 // same call. After a death he looks again only when the process is gone to its
 // last thread, which may still commit something.
 func (q *queue) await(ctx context.Context, i int, other *end, blocked func() bool) error {
-	cpu := other.cpu.Load()
-	apart := cpu != 0 && (cpu != q.myCPU || cpu == futex.Unpinned)
-	if q.spins[i].Wait(apart, func() bool { return !blocked() }) {
+	if q.spins[i].Wait(q.apart(other), func() bool { return !blocked() }) {
 		raceAcquire()
 		return nil
 	}
@@ -192,6 +195,13 @@ func (q *queue) await(ctx context.Context, i int, other *end, blocked func() boo
 	return nil
 }
 
+// apart reports whether spinning can help a process that waits for the other
+// end: not if its last user is bound to the same CPU, or there was none.
+func (q *queue) apart(other *end) bool {
+	cpu := other.cpu.Load()
+	return cpu != 0 && (cpu != q.myCPU || cpu == futex.Unpinned)
+}
+
 // watch lists what to sleep on at an end: its own word, and each other member's.
 // It reports whether one of them is dying.
 func (q *queue) watch(i int, e *end) (dying bool) {
@@ -214,8 +224,8 @@ func (q *queue) watch(i int, e *end) (dying bool) {
 
 // wake wakes the sleeper of an end, if there is one.
 func (q *queue) wake(e *end) {
-	if e.sleeps.Load() != 0 && e.sleeps.Swap(0) != 0 {
-		futex.Wake(&e.sleeps, 1)
+	if e.sleeps.Load() != 0 {
+		wakeSleeper(&e.sleeps)
 	}
 }
 

@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package shm
+
+import "sync/atomic"
+
+func storeBefore(p *atomic.Uint64, v uint64) { p.Store(v) }

@@ -1,0 +1,13 @@
+//go:build amd64
+
+package shm
+
+import (
+	"sync/atomic"
+	"unsafe"
+)
+
+// storeBefore stores v before a locked instruction that this goroutine is about
+// to execute, which makes up for what a store alone lacks to be sequentially
+// consistent. The compiler keeps the order of stores, the processor too.
+func storeBefore(p *atomic.Uint64, v uint64) { *(*uint64)(unsafe.Pointer(p)) = v }
