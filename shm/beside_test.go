@@ -24,8 +24,8 @@ import (
 // Queues and rings beside the same loops in C and in Python, in one run: the
 // first half of the processes sends, the other receives, each is bound to a CPU,
 // and they go through several short rounds together. On a virtual machine that
-// others use too the fastest round tells most; the medians stand beside it. No
-// ratio fails a test: only what arrives does, and what doesn't.
+// others use too the fastest round tells most. No ratio fails a test: only what
+// arrives does, and what doesn't.
 
 const besideRounds = 20 // as in beside.c
 
@@ -360,14 +360,23 @@ func TestPeerBesideC(t *testing.T) {
 		{"Queue, 2 to 2, by 32", besideArgs{Kind: "batch", Pairs: 2, N: 25000}, 1024, []any{"queue", 2, 25000}, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			y := theirs(t, bin, row.c...)
-			x := ours(t, row.a, row.capacity)
-			ratio, met := slices.Min(y)/slices.Min(x), "met"
+			// They take turns, as the two CPUs of a virtual machine are now those of
+			// one core and now far apart.
+			turns := 5
+			if testing.Short() {
+				turns = 1
+			}
+			var best, bestC, ratios []float64
+			for range turns {
+				y, x := slices.Min(theirs(t, bin, row.c...)), slices.Min(ours(t, row.a, row.capacity))
+				best, bestC, ratios = append(best, x), append(bestC, y), append(ratios, y/x)
+			}
+			ratio, met := middle(ratios), "met"
 			if ratio < row.goal {
 				met = "NOT MET"
 			}
-			t.Logf("%-21s %8.1f ns (median %8.1f), C %8.1f (%8.1f): %.2f times as fast (%.2f), goal %.2f %s", row.name,
-				slices.Min(x), middle(x), slices.Min(y), middle(y), ratio, middle(y)/middle(x), row.goal, met)
+			t.Logf("%-21s %8.1f ns (best %8.1f), C %8.1f (%8.1f): %.2f times as fast (%.2f to %.2f), goal %.2f %s", row.name,
+				middle(best), slices.Min(best), middle(bestC), slices.Min(bestC), ratio, slices.Min(ratios), slices.Max(ratios), row.goal, met)
 		})
 	}
 }
