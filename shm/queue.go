@@ -30,6 +30,7 @@ type Queue[T any] struct {
 	queue
 	slots []T
 	size  uint64 // of slots, a power of two
+	ahead uint64 // see prefetchAhead
 }
 
 // NewQueue makes an anonymous queue for capacity messages, 1 at least.
@@ -134,6 +135,7 @@ func (q *Queue[T]) bind(slots int) (err error) {
 		return fmt.Errorf("%w: a queue for %d messages in %d slots", ErrCorrupt, c, slots)
 	}
 	q.size, q.capacity = uint64(slots), c
+	q.ahead = uint64(1 + prefetchAhead/max(int(reflect.TypeFor[T]().Size()), 1))
 	q.slots, err = slotsAt[T](q.mem, slots)
 	return err
 }

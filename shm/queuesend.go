@@ -13,24 +13,26 @@ import (
 // process's first call, if 120 others use the queue; ErrCorrupt if a peer broke
 // the rules.
 func (q *Queue[T]) Send(ctx context.Context, v T) error {
-	if err := q.enter(); err != nil {
+	err := q.enter()
+	if err != nil {
 		return err
 	}
-	defer q.leave()
 	e := &q.st.send
-	if err := q.lock(ctx, e); err != nil {
-		return err
-	}
-	tail := e.pos.Load()
-	if tail-e.seen.Load() >= q.capacity || q.st.ending.Load() != 0 {
-		if _, err := q.room(ctx, tail); err != nil {
+	if err = q.lock(ctx, e); err == nil {
+		tail := e.pos.Load()
+		if tail-e.seen.Load() >= q.capacity || q.st.ending.Load() != 0 {
+			_, err = q.room(ctx, tail)
+		}
+		if err == nil {
+			q.slots[tail&(q.size-1)] = v
+			q.commit(e, &q.st.recv, tail+1)
+			willStore(q.slots, (tail+q.ahead)&(q.size-1))
+		} else {
 			q.unlock(e)
-			return err
 		}
 	}
-	q.slots[tail&(q.size-1)] = v
-	q.commit(e, &q.st.recv, tail+1)
-	return nil
+	q.leave()
+	return err
 }
 
 // TrySend is Send that does not wait: it reports false if the queue is full, or

@@ -36,14 +36,15 @@ type queueState struct {
 type end struct {
 	lock futex.RobustMutex
 	seen atomic.Uint64 // the other end's pos, when the holder of lock last looked
-	cpu  atomic.Uint32 // where the last holder runs: see futex.PinnedCPU
-	_    [100]byte
+	_    [104]byte
 	pos  atomic.Uint64 // what is committed; stored by the holder of lock
 	_    [120]byte
-	// sleeps is set by the holder of lock before it sleeps, and cleared by the
-	// other end, which then wakes it.
+	// What changes rarely, for the other end to look at. sleeps is set by the
+	// holder of lock before it sleeps, and cleared by the other end, which then
+	// wakes it.
 	sleeps atomic.Uint32
-	_      [124]byte
+	cpu    atomic.Uint32 // where the last holder runs: see futex.PinnedCPU
+	_      [120]byte
 }
 
 // maxMembers is how many processes can use one queue at a time: a sleeper
