@@ -12,29 +12,45 @@ import (
 
 // This file is the whole policy of waiting without sleeping.
 //
-// To wake a sleeper on another CPU costs 35–50 µs on a virtual machine, on the
-// same CPU 5 µs. So it pays to look for about that long before sleeping, if
-// the partner can run meanwhile. Three things make it not pay: one CPU only
-// (the partner waits for us), more spinners than CPUs (they take the CPUs from
-// those that work), and a partner that stays away for long.
+// To wake a sleeper on another CPU costs 35–50 µs on a virtual machine, and more
+// on a busy one; on the same CPU 5 µs. So it pays to look for about that long
+// before sleeping, if the partner can run meanwhile. Three things make it not
+// pay: one CPU only (the partner waits for us), be it that both are bound to it
+// or that the scheduler has put them there; more spinners than CPUs (they take
+// the CPUs from those that work); and a partner that stays away for long.
 
+// pollsPerLook is how often a spinner looks between two readings of the clock; a
+// poll is one PAUSE, 20–60 ns.
+const pollsPerLook = 64
+
+// Who goes straight to sleep still looks pollsAnyway times, about a microsecond,
+// before each such sleep whose number glanceEach divides: so a bad time is over
+// soon after the partner is back.
 const (
-	// spinBudget is about what the wake of a sleeper on another CPU costs.
-	spinBudget = 50 * time.Microsecond
-	// pollsPerLook is how often a spinner looks between two readings of the
-	// clock; a poll is one PAUSE, 20–60 ns.
-	pollsPerLook = 64
-	// maxSkips bounds how many waits in a row go straight to sleep.
-	maxSkips = 64
+	pollsAnyway = 24
+	glanceEach  = 4
 )
+
+// noSleep is less than a sleep takes, even if its wake comes at once.
+const noSleep = 3 * time.Microsecond
+
+// spinPolicy are the constants that BenchmarkSpinConstants chose. They are
+// variables for its sake: nothing else changes them.
+var spinPolicy = struct {
+	// budget is about what it takes a sleeper on another CPU to wake and to
+	// answer. A negative one never spins.
+	budget time.Duration
+	// maxSkips bounds how many waits in a row go straight to sleep.
+	maxSkips uint32
+}{100 * time.Microsecond, 256}
 
 // spinners counts those of this process that spin now.
 var spinners atomic.Int32
 
 // A Spinner decides for one waiter of one place how long to look before it
-// sleeps, and learns: after looks that were in vain it goes to sleep at once
-// for a number of waits that doubles with each, and a sleep that was short
-// brings it back. The zero value spins by this policy. A Spinner serves one
+// sleeps, and learns: after looks that were in vain it goes to sleep at once,
+// or nearly so, for a number of waits that doubles with each, and looks that
+// were not bring it back. The zero value spins by this policy. A Spinner serves one
 // goroutine at a time and may be private or shared memory.
 type Spinner struct {
 	budget int32 // in µs; 0: the policy's own, < 0: never
@@ -66,26 +82,34 @@ func (s *Spinner) Wait(apart bool, ready func() bool) bool {
 	if ready() {
 		return true
 	}
-	budget := spinBudget
+	budget := spinPolicy.budget
 	switch {
-	case s.budget < 0:
+	case s.budget < 0 || s.budget == 0 && budget < 0:
 		return false
 	case s.budget > 0:
 		budget = time.Duration(s.budget) * time.Microsecond
 	case !apart:
 		return false
-	case s.skips > 0:
-		s.skips--
-		return false
 	}
 	// The first looks come before everything that costs: a partner who answers
-	// at once is met here.
-	for range pollsPerLook {
+	// at once is met here, and undoes what a bad time has taught.
+	looks, skip := pollsPerLook, s.skips > 0 && s.budget == 0
+	if skip {
+		s.skips--
+		if s.skips%glanceEach != 0 {
+			return false
+		}
+		looks = pollsAnyway
+	}
+	for range looks {
 		pause(1)
 		if ready() {
-			s.misses, s.skips = 0, 0
+			s.hit()
 			return true
 		}
+	}
+	if skip {
+		return false
 	}
 	if s.budget == 0 {
 		if spinners.Add(1) > int32(runtime.NumCPU()) {
@@ -97,15 +121,24 @@ func (s *Spinner) Wait(apart bool, ready func() bool) bool {
 	for start := time.Now(); time.Since(start) < budget; {
 		for range pollsPerLook {
 			if ready() {
-				s.misses, s.skips = 0, 0
+				s.hit()
 				return true
 			}
 			pause(1)
 		}
 	}
-	s.misses++
-	s.skips = min(uint32(1)<<min(s.misses, 6), maxSkips)
+	s.misses = min(s.misses+1, 16)
+	s.skips = min(uint32(1)<<s.misses, spinPolicy.maxSkips)
 	return false
+}
+
+// hit notes a look that was not in vain. It takes back one miss, not all: two
+// processes that share a CPU most of the time are apart at times.
+func (s *Spinner) hit() {
+	s.skips = 0
+	if s.misses > 0 {
+		s.misses--
+	}
 }
 
 // Glance is the beginning of Wait for one word: it looks whether that is other
@@ -120,17 +153,19 @@ func (s *Spinner) Glance(apart bool, word *atomic.Uint64, old uint64) uint64 {
 	for range pollsPerLook {
 		pause(1)
 		if v = word.Load(); v != old {
-			s.misses = 0
+			s.hit()
 			break
 		}
 	}
 	return v
 }
 
-// Slept tells the Spinner how long the sleep after a false Wait took. A sleep
-// that a spin would have seen the end of undoes what misses have taught.
+// Slept tells the Spinner how long the sleep after a false Wait took. One that
+// was over before it began undoes what misses have taught. A short one does not:
+// on one CPU, where the scheduler may put two processes that are free to run
+// anywhere, a partner is fast just because nobody spins.
 func (s *Spinner) Slept(d time.Duration) {
-	if d < spinBudget {
+	if d < noSleep {
 		s.misses, s.skips = 0, 0
 	}
 }

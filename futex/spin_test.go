@@ -1,6 +1,7 @@
 package futex_test
 
 import (
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,9 +37,10 @@ func TestSpinner(t *testing.T) {
 	}
 	// Looking in vain teaches to skip; a short sleep or a hit forgets that.
 	s = futex.Spinner{}
-	spun := func() bool { polls = 0; s.Wait(true, counted); return polls > 1 }
+	const glance = 30 // who skips looks a few times, for a microsecond
+	spun := func() bool { polls = 0; s.Wait(true, counted); return polls > glance }
 	var pattern []int
-	for skipped := 0; len(pattern) < 8; {
+	for skipped := 0; len(pattern) < 10; {
 		if spun() {
 			pattern = append(pattern, skipped)
 			skipped = 0
@@ -46,10 +48,8 @@ func TestSpinner(t *testing.T) {
 			skipped++
 		}
 	}
-	for i, want := range []int{0, 2, 4, 8, 16, 32, 64, 64} {
-		if pattern[i] != want {
-			t.Fatalf("skipped %v, want 0 2 4 8 16 32 64 64", pattern)
-		}
+	if want := []int{0, 2, 4, 8, 16, 32, 64, 128, 256, 256}; !slices.Equal(pattern, want) {
+		t.Fatalf("skipped %v, want %v", pattern, want)
 	}
 	s.Slept(time.Microsecond)
 	if !spun() {
@@ -83,13 +83,11 @@ func TestSpinnerGlance(t *testing.T) {
 		}
 	}()
 	defer close(stop)
-	seen := 0
-	for range 1000 {
+	// That one needs a CPU for it, which a busy machine gives it when it likes.
+	for start := time.Now(); time.Since(start) < hang; {
 		if old := word.Load(); s.Glance(true, &word, old) != old {
-			seen++
+			return
 		}
 	}
-	if seen == 0 {
-		t.Error("a thousand glances saw no change")
-	}
+	t.Error("no glance saw a change")
 }
