@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"encoding/gob"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -207,90 +207,6 @@ func TestCase207MessageWrap(t *testing.T) {
 	}
 }
 
-// A peer writes at random over everything behind the header, at full speed: the
-// others get typed errors or messages, and none that is longer than the queue.
-func TestCase213Scribbler(t *testing.T) {
-	d := 4 * time.Second
-	if testing.Short() {
-		d = time.Second
-	}
-	q := newMessages(t, 4096)
-	p := newQueue[item](t, 64)
-	scribblers := make(chan func())
-	for _, mem := range [][]byte{q.Memory(), p.Memory()} {
-		go func() { scribblers <- scribbleWords(mem) }()
-	}
-	stop := []func(){<-scribblers, <-scribblers}
-	var ok, bad int
-	see := func(what string, err error) {
-		switch {
-		case err == nil:
-			ok++
-		case errors.Is(err, shm.ErrCorrupt), errors.Is(err, os.ErrClosed), errors.Is(err, io.EOF),
-			errors.Is(err, unix.EUSERS), errors.Is(err, unix.EINVAL), errors.Is(err, context.DeadlineExceeded),
-			errors.Is(err, shm.ErrShortBuffer), errors.Is(err, unix.EPERM):
-			bad++
-		default:
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-	for start := time.Now(); time.Since(start) < d; {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
-		see("Send", q.Send(ctx, make([]byte, 100)))
-		msg, err := q.RecvAppend(ctx, nil)
-		if see("RecvAppend", err); len(msg) > q.MaxMessage() {
-			t.Fatalf("a message of %d bytes", len(msg))
-		}
-		_, err = q.TrySend(nil)
-		see("TrySend", err)
-		_, _, err = q.TryRecv(make([]byte, 50))
-		see("TryRecv", err)
-		see("Send", p.Send(ctx, item{}))
-		_, err = p.RecvBatch(ctx, make([]item, 40))
-		see("RecvBatch", err)
-		_, err = p.SendBatch(ctx, make([]item, 40))
-		see("SendBatch", err)
-		_, _, err = p.TryRecv()
-		see("TryRecv", err)
-		if n := p.Len(); n < 0 || n > p.Cap() {
-			t.Fatalf("Len %d of %d", n, p.Cap())
-		}
-		see("Done", p.Done())
-		see("Join", p.Join(ctx))
-		cancel()
-	}
-	for _, s := range stop {
-		s()
-	}
-	t.Logf("%d calls went well, %d got a typed error", ok, bad)
-	// What is left may be locked by nobody for ever: end the calls, then close.
-	for _, mem := range [][]byte{q.Memory(), p.Memory()} {
-		copy(mem, make([]byte, len(mem)))
-	}
-}
-
-// scribbleWords writes into mem until it is stopped.
-func scribbleWords(mem []byte) (stop func()) {
-	var end atomic.Bool
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		r := rand.New(rand.NewPCG(1, 2))
-		for !end.Load() {
-			for range 100 {
-				at := r.IntN(len(mem) / 8)
-				v := r.Uint64()
-				if r.IntN(2) == 0 {
-					v &= 1<<r.IntN(40) - 1
-				}
-				shm.WriteWord(mem, at*8, v)
-			}
-			time.Sleep(50 * time.Microsecond) // leaves the CPU to the others
-		}
-	}()
-	return func() { end.Store(true); <-done }
-}
-
 // A length that changes between the check and the copy makes no copy longer
 // than what was checked.
 func TestCase214FlippingLength(t *testing.T) {
@@ -418,6 +334,41 @@ func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
 func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
 
 var _ = func() bool { shm.RegisterCodec("json", jsonCodec{}); return true }()
+
+// hollow sends nothing, of which a decoder says io.EOF.
+type hollow struct{}
+
+func (hollow) Marshal(any) ([]byte, error) { return nil, nil }
+func (hollow) Unmarshal(data []byte, v any) error {
+	return gob.NewDecoder(bytes.NewReader(data)).Decode(v)
+}
+
+var _ = func() bool { shm.RegisterCodec("hollow", hollow{}); return true }()
+
+// A codec's io.EOF is no end of the stream.
+func TestObjectQueueHollowMessage(t *testing.T) {
+	q, err := shm.NewObjectQueue[int](1000, "hollow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	for range 3 {
+		if err := q.Send(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, recv := q.Recv(t.Context())
+	_, _, try := q.TryRecv()
+	var all error
+	for _, err := range q.All(t.Context()) {
+		all = err
+	}
+	for i, err := range []error{recv, try, all} {
+		if err := wants(err, io.ErrUnexpectedEOF); err != nil {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+}
 
 func TestMessagesAll(t *testing.T) {
 	q := newMessages(t, 1000)

@@ -2,6 +2,7 @@ package shm
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -31,6 +32,11 @@ type ObjectQueue[T any] struct {
 // registered by [RegisterCodec] in every process, or "" for encoding/gob, which
 // sends T's description with every value; strings and byte slices then go as
 // they are.
+//
+// Among processes that don't trust each other use these two, or a codec that
+// was made for it. gob was not: it allocates what a message says that a slice
+// needs, up to 10 MiB before it looks for the elements, and what one says that
+// a map needs without a limit.
 func NewObjectQueue[T any](capacity int, codec string) (*ObjectQueue[T], error) {
 	return makeObjects[T](home{}, capacity, codec)
 }
@@ -221,7 +227,11 @@ func (o *ObjectQueue[T]) decode(msg []byte) (v T, err error) {
 		}
 		return v, nil
 	}
-	return v, o.codec.Unmarshal(msg, &v)
+	// A codec's end of the message is no end of the stream.
+	if err = o.codec.Unmarshal(msg, &v); errors.Is(err, io.EOF) {
+		err = fmt.Errorf("shm: a message of %d bytes: %w", len(msg), io.ErrUnexpectedEOF)
+	}
+	return v, err
 }
 
 // A Codec makes messages of values. Its methods may be called concurrently.
