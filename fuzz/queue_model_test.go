@@ -42,12 +42,12 @@ type queue struct {
 	takeDying   bool // a lock goes to the next when its holder is dying, not gone
 
 	// Those of a notifier.
-	oneWord    bool // who ceases to wait for a message clears armed too
-	eitherOne  bool // a wake is for the receiver, or else for the notifier
-	unwatched  bool // a notifier sleeps on its own word only
-	armLate    bool // a notifier looks at the queue, then sets armed
-	joinDeaf   bool // who joins does not rouse the notifier
-	clearLate  bool // a notifier unlocks, then clears armed
+	oneWord   bool // who ceases to wait for a message clears armed too
+	eitherOne bool // a wake is for the receiver, or else for the notifier
+	unwatched bool // a notifier sleeps on its own word only
+	armLate   bool // a notifier looks at the queue, then sets armed
+	joinDeaf  bool // who joins does not rouse the notifier
+	clearLate bool // a notifier unlocks, then clears armed
 	silentEnd bool // CloseSend does not wake the notifier
 }
 
