@@ -1,6 +1,7 @@
 package shm_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -321,9 +322,6 @@ func TestNotifyKilled(t *testing.T) {
 
 // Neither Close leaves a goroutine, in either order, armed or told.
 func TestNotifyClose(t *testing.T) {
-	first := newQueue[int](t, 4)
-	first.Len() // a process's first lock starts its guardian
-	before := runtime.NumGoroutine()
 	for i := range 8 {
 		q := ok[*shm.Queue[int]](t)(shm.NewQueue[int](4))
 		n, m := ok[*shm.Notifier](t)(q.Notify()), ok[*shm.Notifier](t)(q.Notify())
@@ -367,9 +365,14 @@ func TestNotifyClose(t *testing.T) {
 			t.Errorf("Notify after Close: %v, %v", n, err)
 		}
 	}
-	for end := time.Now().Add(hang); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(hang); ; time.Sleep(time.Millisecond) {
+		stacks := make([]byte, 1<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		if !bytes.Contains(stacks, []byte("Notifier).watch")) {
+			return
+		}
 		if time.Now().After(end) {
-			t.Fatalf("%d goroutines, there were %d", runtime.NumGoroutine(), before)
+			t.Fatalf("a notifier's goroutine is left:\n%s", stacks)
 		}
 	}
 }
