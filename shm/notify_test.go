@@ -233,8 +233,10 @@ func TestNotifyBesidePipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	look(20*time.Millisecond, false, false)
-	time.AfterFunc(5*time.Millisecond, func() { q.TrySend(2) })
+	sent := make(chan struct{})
+	time.AfterFunc(5*time.Millisecond, func() { q.TrySend(2); close(sent) })
 	look(hang, true, false)
+	<-sent // Close would find it under way
 }
 
 // Go's own poller can wait for it as well.
@@ -251,10 +253,12 @@ func TestNotifyInPoller(t *testing.T) {
 			return err != unix.EAGAIN
 		})
 	}
-	time.AfterFunc(10*time.Millisecond, func() { q.TrySend(1) })
+	sent := make(chan struct{})
+	time.AfterFunc(10*time.Millisecond, func() { q.TrySend(1); close(sent) })
 	if err := wait(); err != nil {
 		t.Fatal(err)
 	}
+	<-sent
 	time.AfterFunc(10*time.Millisecond, func() { n.Close() })
 	if err := wait(); err == nil {
 		t.Error("Close: readable")
