@@ -22,6 +22,13 @@ func TestQueueModel(t *testing.T) {
 		{"2 to 1, 2 crashes", queue{senders: 2, each: 1, receivers: 1, crashes: 2, late: late}, 2},
 		{"1 to 1, 2 crashes, closed", queue{senders: 1, each: 1, closers: 1, receivers: 1, crashes: 2, giveUps: 1, late: late}, 2},
 		{"2 to 2", queue{senders: 2, each: 1, receivers: 2, crashes: 1}, 2},
+		{"1 to a notifier", queue{senders: 1, each: 1, notifiers: 1, crashes: 2, giveUps: 1, late: late}, 0},
+		{"1 to a receiver and a notifier", queue{senders: 1, each: 1, receivers: 1, notifiers: 1, crashes: 1, late: late}, 1},
+		{"2 to a notifier", queue{senders: 2, each: 1, notifiers: 1, crashes: 1, late: late}, 0},
+		{"1 to 2 notifiers", queue{senders: 1, each: 1, notifiers: 2, crashes: 1, late: late}, 0},
+		{"1 to a notifier, closed", queue{senders: 1, each: 1, closers: 1, notifiers: 1, crashes: 1, giveUps: 1, late: late}, 2},
+		{"1 to 2 notifiers, 2 crashes", queue{senders: 1, each: 1, notifiers: 2, crashes: 2, late: late}, 2},
+		{"1 to a receiver and a notifier, closed", queue{senders: 1, each: 1, closers: 1, receivers: 1, notifiers: 1, crashes: 1}, 2},
 	} {
 		t.Run(row.name, func(t *testing.T) { holds(t, row.v.model(), row.size) })
 	}
@@ -33,6 +40,8 @@ func TestQueueMistakes(t *testing.T) {
 	two := queue{senders: 2, each: 1, receivers: 1, crashes: 1}
 	one := queue{senders: 1, each: 2, receivers: 1, crashes: 1}
 	ends := queue{senders: 1, each: 1, closers: 1, receivers: 1}
+	told := queue{senders: 1, each: 1, notifiers: 1, crashes: 1}
+	both := queue{senders: 1, each: 1, receivers: 1, notifiers: 1, giveUps: 1, leave: true}
 	with := func(v queue, change func(*queue)) queue { change(&v); return v }
 	for _, row := range []struct {
 		name string
@@ -50,6 +59,13 @@ func TestQueueMistakes(t *testing.T) {
 		{"CloseSend without the lock", with(ends, func(v *queue) { v.openEnd = true }), errTooLate},
 		{"look at the queue, then at the end", with(ends, func(v *queue) { v.posFirst = true }), errTooEarly},
 		{"nobody ends for the dead", with(ends, func(v *queue) { v.helpless, v.crashes = true, 1 }), fuzz.ErrStuck},
+		{"a receiver clears armed", with(both, func(v *queue) { v.oneWord = true }), fuzz.ErrStuck},
+		{"a wake for the receiver only", with(both, func(v *queue) { v.eitherOne = true }), fuzz.ErrStuck},
+		{"a notifier watches nobody", with(told, func(v *queue) { v.unwatched = true }), fuzz.ErrStuck},
+		{"look, then arm", with(told, func(v *queue) { v.armLate = true }), fuzz.ErrStuck},
+		{"join rouses no notifier", with(told, func(v *queue) { v.joinDeaf = true }), fuzz.ErrStuck},
+		{"unlock, then clear armed", with(told, func(v *queue) { v.clearLate, v.notifiers, v.giveUps = true, 2, 1 }), fuzz.ErrStuck},
+		{"CloseSend tells no notifier", queue{closers: 1, notifiers: 1, silentEnd: true}, fuzz.ErrStuck},
 		{"the lock of a dying holder", with(two, func(v *queue) { v.takeDying, v.late = true, late }), errNotOnce},
 	} {
 		t.Run(row.name, func(t *testing.T) { caught(t, row.v.model(), row.want) })

@@ -11,19 +11,21 @@ import (
 // queue is what the queues of package shm have in common, for one message at a
 // time, with the ways in which it can be got wrong. The first processes to
 // start send each so many messages, the next ones call CloseSend, the others
-// receive until the stream ends. When nobody is left to send and nothing left to
+// receive until the stream ends, and the last ones, the notifiers, wait once
+// until there is something to receive. When nobody is left to send and nothing left to
 // receive, or nobody to receive, the stream ends as if by somebody who lives;
 // never while there is a message that somebody should have been woken for.
 //
 // The locks are robust, and modelled elsewhere: who wants one gets it when it is
 // free or its holder gone to the last thread. A member has one word here for
-// both ends, whose change wakes all: at each end there is one sleeper at most.
+// all ends, whose change wakes all: at each end there is one sleeper at most.
 type queue struct {
-	senders, each, closers, receivers int
+	senders, each, closers, receivers, notifiers int
 
 	crashes, giveUps int
 	late             fuzz.Late
 	spurious         bool
+	leave            bool // who gives up does not call again
 
 	// Mistakes.
 	joinClears  bool // who joins clears sleeps, then wakes
@@ -38,16 +40,25 @@ type queue struct {
 	posFirst    bool // a receiver looks at the queue, then whether it has ended
 	helpless    bool // no receiver ends what a dead process began to end
 	takeDying   bool // a lock goes to the next when its holder is dying, not gone
+
+	// Those of a notifier.
+	oneWord   bool // who ceases to wait for a message clears armed too
+	eitherOne bool // a wake is for the receiver, or else for the notifier
+	unwatched bool // a notifier sleeps on its own word only
+	armLate   bool // a notifier looks at the queue, then sets armed
+	joinDeaf  bool // who joins does not rouse the notifier
+	clearLate bool // a notifier unlocks, then clears armed
+	silentEnd bool // CloseSend does not wake the notifier
 }
 
 const queueMembers = 4
 
 // Shared cells.
 const (
-	quSleeps = iota                  // one for each end
-	quLife   = quSleeps + 2          // one for each member
+	quSleeps = iota                  // one for each end; the third is armed
+	quLife   = quSleeps + 3          // one for each member
 	quLock   = quLife + queueMembers // one for each end
-	quPos    = quLock + 2            // likewise
+	quPos    = quLock + 3            // likewise, but for the third
 	quDied   = quPos + 2 + iota - 4  // the members' words that the kernel marked
 	quSlot                           // the message
 	quEnding
@@ -57,7 +68,7 @@ const (
 
 // Registers.
 const (
-	quRole  = iota // 1 more than the process's own end, or 3: it closes
+	quRole  = iota // 1 more than the process's own end, or 4: it closes
 	quLeft         // messages still to send
 	quDying        // one of the members is
 	quMsg          // the message in hand
@@ -68,6 +79,7 @@ const (
 const (
 	sending = iota + 1
 	receiving
+	noticing
 	closing
 )
 
@@ -80,6 +92,8 @@ const (
 	qsJoinLook2
 	qsJoinWake
 	qsJoinWake2
+	qsJoinLook3
+	qsJoinWake3
 	qsLock
 	qsReadyEnded
 	qsReady
@@ -88,6 +102,8 @@ const (
 	qsUnlock
 	qsWakeLook
 	qsWake
+	qsTellLook
+	qsTell
 	qsReturn
 	qsQuit // unlock, and the end
 	qsBlocked
@@ -109,7 +125,11 @@ const (
 	qsCloseUnlock
 	qsEndLook
 	qsEndWake
+	qsEndTellLook
+	qsEndTell
 	qsEnd
+	qsNotice
+	qsNoticeClear
 )
 
 var (
@@ -120,15 +140,16 @@ var (
 
 func (v queue) model() *fuzz.Model {
 	m := &fuzz.Model{
-		Name: fmt.Sprintf("queue, %d×%d senders, %d closers, %d receivers, %d crashes",
-			v.senders, v.each, v.closers, v.receivers, v.crashes),
-		Processes: v.senders + v.closers + v.receivers, Threads: 1, Guardian: true,
+		Name: fmt.Sprintf("queue, %d×%d senders, %d closers, %d receivers, %d notifiers, %d crashes",
+			v.senders, v.each, v.closers, v.receivers, v.notifiers, v.crashes),
+		Processes: v.processes(), Threads: 1, Guardian: true,
 		Crashes: v.crashes, GiveUps: v.giveUps, Late: v.late, Spurious: v.spurious,
 		Cells: []fuzz.Cell{
-			quSleeps: {Name: "sender sleeps"}, {Name: "receiver sleeps"},
+			quSleeps: {Name: "sender sleeps"}, {Name: "receiver sleeps"}, {Name: "armed"},
 			quLife: {Name: "member 0", Kind: fuzz.ProcessID}, {Name: "member 1", Kind: fuzz.ProcessID},
 			{Name: "member 2", Kind: fuzz.ProcessID}, {Name: "member 3", Kind: fuzz.ProcessID},
 			quLock: {Name: "send lock", Kind: fuzz.ProcessID}, {Name: "recv lock", Kind: fuzz.ProcessID},
+			{Name: "notify lock", Kind: fuzz.ProcessID},
 			quPos: {Name: "sent"}, {Name: "received"},
 			quDied: {Name: "died"}, quSlot: {Name: "slot"}, quEnding: {Name: "ending"},
 			quRoles: {Name: "roles"}, quGot: {Name: "got"},
@@ -148,6 +169,20 @@ func (v queue) model() *fuzz.Model {
 	if v.wakeFirst {
 		copyNext, wakeNext, unlockNext = qsWakeLook, qsCommit, qsReturn
 	}
+	look3, tell, endTell := qsJoinLook3, qsTellLook, qsEndTellLook
+	if v.notifiers == 0 || v.joinDeaf {
+		look3 = qsLock
+	}
+	if v.notifiers == 0 {
+		tell = wakeNext
+	}
+	if v.notifiers == 0 || v.silentEnd {
+		endTell = qsEnd
+	}
+	woke := tell
+	if v.eitherOne {
+		woke = wakeNext
+	}
 	joinNext, called := qsJoinCall, qsJoinLook
 	if v.joinQuiet {
 		called = qsLock
@@ -161,16 +196,20 @@ func (v queue) model() *fuzz.Model {
 		qsJoinCall:    {Name: "join: guardian lives", Do: v.joinCall(called)},
 		qsJoinLook:    {Name: "join: sender sleeps?", Do: v.joinLook(0, qsJoinWake, qsJoinLook2)},
 		qsJoinWake:    {Name: "join: wake the sender", Do: v.wake(0, qsJoinLook2), System: true},
-		qsJoinLook2:   {Name: "join: receiver sleeps?", Do: v.joinLook(1, qsJoinWake2, qsLock)},
-		qsJoinWake2:   {Name: "join: wake the receiver", Do: v.wake(1, qsLock), System: true},
+		qsJoinLook2:   {Name: "join: receiver sleeps?", Do: v.joinLook(1, qsJoinWake2, look3)},
+		qsJoinWake2:   {Name: "join: wake the receiver", Do: v.wake(1, look3), System: true},
+		qsJoinLook3:   {Name: "join: armed?", Do: v.joinLook(2, qsJoinWake3, qsLock)},
+		qsJoinWake3:   {Name: "join: wake the notifier", Do: v.wake(2, qsLock), System: true},
 		qsLock:        {Name: "lock", Do: v.lock},
 		qsReadyEnded:  {Name: "ready: ended?", Do: v.readyEnded},
 		qsReady:       {Name: "free, ready: look", Do: v.ready},
 		qsCopy:        {Name: "copy", Do: v.copy(copyNext)},
 		qsCommit:      {Name: "commit: store pos", Do: v.commit(commitNext)},
 		qsUnlock:      {Name: "commit: unlock", Do: v.unlock(unlockNext)},
-		qsWakeLook:    {Name: "commit: swap sleeps", Do: v.wakeLook(-1, qsWake, wakeNext)},
-		qsWake:        {Name: "commit: wake", Do: v.wake(-1, wakeNext), System: true},
+		qsWakeLook:    {Name: "commit: swap sleeps", Do: v.wakeLook(-1, qsWake, tell)},
+		qsWake:        {Name: "commit: wake", Do: v.wake(-1, woke), System: true},
+		qsTellLook:    {Name: "commit: swap armed", Do: v.tellLook(qsTell, wakeNext)},
+		qsTell:        {Name: "commit: wake the notifier", Do: v.wake(2, wakeNext), System: true},
 		qsReturn:      {Name: "return", Do: v.ret},
 		qsQuit:        {Name: "unlock, return the end", Do: v.quit},
 		qsBlocked:     {Name: "await: blocked?", Do: v.blocked(qsSleeps)},
@@ -183,16 +222,20 @@ func (v queue) model() *fuzz.Model {
 		qsCleared:     {Name: "await: clear sleeps", Do: v.cleared},
 		qsHelpLock:    {Name: "help: lock the sending end", Do: v.lockEnd(0, qsHelpStore)},
 		qsHelpStore:   {Name: "help: ended", Do: v.store(qsHelpUnlock)},
-		qsHelpUnlock:  {Name: "help: unlock", Do: v.unlockEnd(0, qsReadyEnded)},
+		qsHelpUnlock:  {Name: "help: unlock", Do: v.helped},
 		qsClose:       {Name: "CloseSend: ending", Do: v.close},
 		qsCloseLook:   {Name: "CloseSend: swap sender's sleeps", Do: v.wakeLook(0, qsCloseWake, qsCloseLock)},
 		qsCloseWake:   {Name: "CloseSend: wake the sender", Do: v.wake(0, qsCloseLock), System: true},
 		qsCloseLock:   {Name: "CloseSend: lock", Do: v.lockEnd(0, qsCloseStore)},
 		qsCloseStore:  {Name: "CloseSend: ended", Do: v.store(qsCloseUnlock)},
 		qsCloseUnlock: {Name: "CloseSend: unlock", Do: v.unlockEnd(0, qsEndLook)},
-		qsEndLook:     {Name: "CloseSend: swap receiver's sleeps", Do: v.wakeLook(1, qsEndWake, qsEnd)},
-		qsEndWake:     {Name: "CloseSend: wake the receiver", Do: v.wake(1, qsEnd), System: true},
+		qsEndLook:     {Name: "CloseSend: swap receiver's sleeps", Do: v.wakeLook(1, qsEndWake, endTell)},
+		qsEndWake:     {Name: "CloseSend: wake the receiver", Do: v.wake(1, endTell), System: true},
+		qsEndTellLook: {Name: "CloseSend: swap armed", Do: v.wakeLook(2, qsEndTell, qsEnd)},
+		qsEndTell:     {Name: "CloseSend: wake the notifier", Do: v.wake(2, qsEnd), System: true},
 		qsEnd:         {Name: "CloseSend: return", Do: v.end},
+		qsNotice:      {Name: "notice: unlock", Do: v.notice},
+		qsNoticeClear: {Name: "notice: clear armed, too late", Do: v.noticeClear},
 	}
 	if v.openEnd {
 		m.Steps[qsCloseLock].Do = func(w *fuzz.World) { w.Goto(qsCloseStore) }
@@ -200,6 +243,8 @@ func (v queue) model() *fuzz.Model {
 	}
 	return m
 }
+
+func (v queue) processes() int { return v.senders + v.closers + v.receivers + v.notifiers }
 
 // mine is the end of this process's role.
 func mine(w *fuzz.World) int { return w.Reg(quRole) - 1 }
@@ -215,8 +260,10 @@ func (v queue) start(w *fuzz.World) {
 		w.SetReg(quLeft, v.each)
 	case n < v.senders+v.closers:
 		w.SetReg(quRole, closing)
-	default:
+	case n < v.senders+v.closers+v.receivers:
 		w.SetReg(quRole, receiving)
+	default:
+		w.SetReg(quRole, noticing)
 	}
 	w.Goto(qsJoin)
 }
@@ -304,6 +351,17 @@ func (v queue) wake(end, next int) func(w *fuzz.World) {
 	}
 }
 
+// tellLook is wakeLook for the notifier, which only who sends wakes.
+func (v queue) tellLook(wake, next int) func(w *fuzz.World) {
+	return func(w *fuzz.World) {
+		if w.Reg(quRole) != sending {
+			w.Goto(next)
+			return
+		}
+		v.wakeLook(2, wake, next)(w)
+	}
+}
+
 func (v queue) lockEnd(end, next int) func(w *fuzz.World) {
 	return func(w *fuzz.World) {
 		owner := w.Get(quLock + end)
@@ -323,10 +381,22 @@ func (v queue) unlockEnd(end, next int) func(w *fuzz.World) {
 
 func (v queue) lock(w *fuzz.World) {
 	next := qsReady
-	if w.Reg(quRole) == receiving && !v.posFirst {
+	switch {
+	case w.Reg(quRole) == noticing:
+		next = qsBlocked
+	case w.Reg(quRole) == receiving && !v.posFirst:
 		next = qsReadyEnded
 	}
 	v.lockEnd(mine(w), next)(w)
+}
+
+// helped goes on where the end was missing.
+func (v queue) helped(w *fuzz.World) {
+	next := qsReadyEnded
+	if w.Reg(quRole) == noticing {
+		next = qsNotice
+	}
+	v.unlockEnd(0, next)(w)
 }
 
 func (v queue) unlock(next int) func(w *fuzz.World) {
@@ -437,14 +507,14 @@ func (v queue) end(w *fuzz.World) {
 // isBlocked is what await is called with.
 func (v queue) isBlocked(w *fuzz.World) bool {
 	full := w.Reg(quRole) == sending && v.used(w) == 1
-	empty := w.Reg(quRole) == receiving && v.used(w) == 0
+	empty := w.Reg(quRole) != sending && v.used(w) == 0
 	return (full || empty) && w.Get(quEnding) == 0
 }
 
 func (v queue) blocked(next int) func(w *fuzz.World) {
 	return func(w *fuzz.World) {
 		switch {
-		case v.lookFirst && next == qsSleep: // it has looked
+		case (v.lookFirst || v.armLate && w.Reg(quRole) == noticing) && next == qsSleep: // it has looked
 		case !v.isBlocked(w):
 			forget(w)
 			w.Goto(qsCleared)
@@ -468,7 +538,7 @@ func (v queue) setSleeps(w *fuzz.World) {
 
 func (v queue) list(w *fuzz.World) {
 	w.Goto(qsLook)
-	if v.watchNobody {
+	if v.watchNobody || v.unwatched && w.Reg(quRole) == noticing {
 		return
 	}
 	for i := range queueMembers {
@@ -517,17 +587,38 @@ func (v queue) awake(w *fuzz.World) {
 
 // giveUp ends a call; the next one begins.
 func (v queue) giveUp(w *fuzz.World) {
+	if v.clearLate && w.Reg(quRole) == noticing {
+		v.notice(w)
+		return
+	}
 	if w.Get(quSleeps+mine(w)) != 0 {
-		w.Set(quSleeps+mine(w), 0)
+		v.clear(w)
 		return
 	}
 	w.Set(quLock+mine(w), 0)
 	w.Goto(qsLock)
+	if v.leave {
+		v.end(w)
+	}
+}
+
+// clear is the end of a wait.
+func (v queue) clear(w *fuzz.World) {
+	w.Set(quSleeps+mine(w), 0)
+	if v.oneWord && w.Reg(quRole) == receiving {
+		w.Set(quSleeps+2, 0)
+	}
 }
 
 func (v queue) cleared(w *fuzz.World) {
-	w.Set(quSleeps+mine(w), 0)
-	switch {
+	if !v.clearLate || w.Reg(quRole) != noticing {
+		v.clear(w)
+	}
+	switch help := w.Get(quEnding) == 1 && v.used(w) == 0; {
+	case w.Reg(quRole) == noticing && help:
+		w.Goto(qsHelpLock)
+	case w.Reg(quRole) == noticing:
+		w.Goto(qsNotice)
 	case w.Reg(quRole) == sending, v.posFirst && w.Get(quEnding) != 1:
 		w.Goto(qsReady)
 	case w.Get(quEnding) == 1 && !v.helpless:
@@ -535,6 +626,21 @@ func (v queue) cleared(w *fuzz.World) {
 	default:
 		w.Goto(qsReadyEnded)
 	}
+}
+
+// notice is the end of a notifier. It has been told, and there was something.
+func (v queue) notice(w *fuzz.World) {
+	w.Set(quLock+2, 0)
+	if v.clearLate {
+		w.Goto(qsNoticeClear)
+		return
+	}
+	v.end(w)
+}
+
+func (v queue) noticeClear(w *fuzz.World) {
+	w.Set(quSleeps+2, 0)
+	v.end(w)
 }
 
 func (v queue) close(w *fuzz.World) {
@@ -573,11 +679,11 @@ func (v queue) exit(w *fuzz.World) {
 // settle ends the stream when there is nothing left to happen.
 func (v queue) settle(w *fuzz.World) {
 	senders, receivers, idle := 0, 0, 0
-	for p := range v.senders + v.closers + v.receivers {
+	for p := range v.processes() {
 		switch role := w.RegOf(p, 0, quRole); {
 		case role == sending:
 			senders++
-		case role == receiving:
+		case role == receiving, role == noticing:
 			receivers++
 		case role == 0 && w.At(p, 0) == qsStart && !w.Dying(p+1):
 			idle++
@@ -599,12 +705,14 @@ func (v queue) settle(w *fuzz.World) {
 		w.Set(quEnding, 2)
 		w.Set(quSleeps+1, 0)
 		w.Wake(255, quSleeps+1)
+		w.Set(quSleeps+2, 0)
+		w.Wake(255, quSleeps+2)
 	}
 }
 
 func (v queue) final(w *fuzz.World) error {
 	dead := 0
-	for p := range v.senders + v.closers + v.receivers {
+	for p := range v.processes() {
 		if w.Dying(p + 1) {
 			dead++
 		}

@@ -40,6 +40,10 @@
 // outlive their holder guard the two ends of a queue; what a sender or receiver
 // does under one of them counts from the single store on that commits it.
 //
+// A program that waits for descriptors too, in poll or epoll, takes a queue's
+// [Notifier]: an eventfd that becomes readable when there is something to
+// receive, and costs senders nothing while it is not armed.
+//
 // # With a name or without
 //
 // [CreateAnon] makes memory without a name, which is passed on as a descriptor

@@ -26,6 +26,10 @@ var (
 		_, _, err := s.q().(*shm.Queue[five]).RecvUnwoken()
 		check(err)
 	})
+	pauseQueueNotify = joinOp("notify", 0, func(s *queueStage) error { return s.q().AwaitNotice(bg) }, func(s *queueStage) bool { return s.q().Len() == 0 }, func(s *queueStage) { s.give() }, func(s *queueStage) {
+		_, err := s.q().(*shm.Queue[five]).SendUnwoken(all(7))
+		check(err)
+	})
 	pauseRingRecv = fuzz.RegisterOp("shm/ring join recv", ringSeg, func(seg *fuzz.Segment) fuzz.Op {
 		s := newRingStage(seg)
 		return fuzz.Op{
@@ -94,7 +98,7 @@ func joinOp(name string, fill int, do func(s *queueStage) error, helpless func(s
 
 func TestPauseBeforeSleep(t *testing.T) {
 	plainBuild(t)
-	for _, sc := range []*fuzz.Scenario{pauseQueueRecv, pauseQueueSend, pauseRingRecv} {
+	for _, sc := range []*fuzz.Scenario{pauseQueueRecv, pauseQueueSend, pauseQueueNotify, pauseRingRecv} {
 		o := killingQueue()
 		o.Points = "10" // the loop over the members is most of them
 		fuzz.PauseEach(t, sc, o)

@@ -42,6 +42,7 @@ type fives interface {
 	Ending() bool
 	Sent() uint64
 	CloseSend() error
+	AwaitNotice(context.Context) error
 	Close() error
 }
 

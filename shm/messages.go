@@ -31,7 +31,7 @@ const (
 	messageBytes = 1<<messageShift - 1
 	maxMessages  = 1 << 30
 
-	messageLayout = "messages: u64 length, 8-byte records"
+	messageLayout = "messages: u64 length, 8-byte records" + stateLayout
 )
 
 // NewMessageQueue makes an anonymous queue of capacity bytes (1 to 1 GiB),

@@ -121,7 +121,7 @@ func (q *Queue[T]) prepare() (spec, error) {
 		return spec{}, err
 	}
 	q.robust = true
-	return spec{kind: kindQueue, data: headerSize, fixed: queueStateSize, elem: max(int(t.Size()), 1), layout: layout}, nil
+	return spec{kind: kindQueue, data: headerSize, fixed: queueStateSize, elem: max(int(t.Size()), 1), layout: layout + stateLayout}, nil
 }
 
 // bind finds state and slots in the mapping.

@@ -1,6 +1,9 @@
 package shm
 
-import "os"
+import (
+	"context"
+	"os"
+)
 
 // RingIn makes the whole of a memory file a ring, whose ends TakeFiles then
 // takes over.
@@ -68,6 +71,7 @@ func (q *queue) unwoken(e, other *end, move func(pos uint64)) (bool, error) {
 		e.pos.Store(pos + 1)
 		q.unlock(e)
 		other.sleeps.Swap(0)
+		other.armed.Swap(0)
 		for i := range q.mine.Load() {
 			q.mine.Load()[i].Withdraw()
 		}
@@ -90,3 +94,15 @@ func (w *RingWriter) CommitUnwoken(n int) {
 
 // Sent is the position of the writing end.
 func (w *RingWriter) Sent() uint64 { return w.st.tail.Load() }
+
+// AwaitNotice is what an armed notifier's goroutine does.
+func (q *queue) AwaitNotice(ctx context.Context) error {
+	if err := q.enter(); err != nil {
+		return err
+	}
+	defer q.leave()
+	return q.awaitNotice(ctx)
+}
+
+// Armed reports whether a notifier sleeps, or is about to.
+func (q *queue) Armed() bool { return q.st.recv.armed.Load() != 0 }

@@ -24,6 +24,7 @@ type queueState struct {
 	send     end
 	recv     end
 	join     end // who waits for all messages to be done: no pos, no seen
+	notify   end // whose notifier sleeps: likewise, and its sleeps is recv.armed
 	done     atomic.Uint64
 	ending   atomic.Uint32 // see CloseSend
 	_        [116]byte
@@ -43,8 +44,11 @@ type end struct {
 	// holder of lock before it sleeps, and cleared by the other end, which then
 	// wakes it.
 	sleeps atomic.Uint32
-	cpu    atomic.Uint32 // where the last holder runs: see futex.PinnedCPU
-	_      [120]byte
+	// armed is the same for a notifier, a word of its own, so that no sleeper
+	// clears another's. The other end loads both from this one line.
+	armed atomic.Uint32
+	cpu   atomic.Uint32 // where the last holder runs: see futex.PinnedCPU
+	_     [116]byte
 }
 
 // maxMembers is how many processes can use one queue at a time: a sleeper
@@ -52,15 +56,20 @@ type end struct {
 const maxMembers = 120
 
 // A member is a process that uses the queue, as those see it who sleep at the
-// three ends: the kernel wakes one sleeper a word when the process dies.
-type member [3]futex.Liveness
+// four ends: the kernel wakes one sleeper a word when the process dies.
+type member [4]futex.Liveness
 
 // The ends, as indices of a member.
 const (
 	sendEnd = iota
 	recvEnd
 	joinEnd
+	notifyEnd
 )
+
+// stateLayout is a part of every queue's layout text: builds with another
+// queueState are refused.
+const stateLayout = ", 4 ends"
 
 // How far CloseSend has got.
 const (

@@ -24,7 +24,8 @@ type queue struct {
 	mine   atomic.Pointer[member]
 	myCPU  uint32
 	spins  [3]futex.Spinner // each used by who holds the lock of its end
-	watchs [3][]futex.Word  // likewise
+	watchs [4][]futex.Word  // likewise
+	notes  notifiers
 }
 
 const closedUsers = -1 << 62
@@ -82,6 +83,7 @@ func (q *queue) join() error {
 		for _, e := range q.ends() {
 			rouseEnd(&e.sleeps)
 		}
+		rouseEnd(&q.st.recv.armed)
 		q.myCPU = futex.PinnedCPU()
 		q.mine.Store(m)
 		return nil
@@ -92,7 +94,8 @@ func (q *queue) join() error {
 // Close releases this process's mapping and descriptor; the queue and what is
 // in it stay for others. A second Close returns os.ErrClosed. It fails with
 // EBUSY, and closes nothing, while calls of this process are under way: end
-// their contexts first.
+// their contexts first. It ends what the queue's notifiers wait for; they become
+// readable, and are closed on their own.
 func (q *queue) Close() error {
 	if !q.users.CompareAndSwap(0, closedUsers) {
 		if q.users.Load() < 0 {
@@ -100,6 +103,7 @@ func (q *queue) Close() error {
 		}
 		return fmt.Errorf("shm: Close with %d calls under way: %w", q.users.Load(), unix.EBUSY)
 	}
+	q.notes.stop()
 	if m := q.mine.Load(); m != nil {
 		for i := range m {
 			m[i].Withdraw() // it is nobody else's, unless a peer breaks the rules
@@ -170,12 +174,23 @@ func (q *queue) await(ctx context.Context, i int, other *end, blocked func() boo
 		raceAcquire()
 		return nil
 	}
-	e := q.ends()[i]
-	start, nap := time.Now(), 20*time.Microsecond
-	defer e.sleeps.Store(0)
+	start := time.Now()
+	if err := q.sleep(ctx, i, &q.ends()[i].sleeps, blocked); err != nil {
+		return err
+	}
+	q.spins[i].Slept(time.Since(start))
+	raceAcquire()
+	return nil
+}
+
+// sleep is await once there is nothing else left to try. sleeps is the word of
+// end number i.
+func (q *queue) sleep(ctx context.Context, i int, sleeps *atomic.Uint32, blocked func() bool) error {
+	nap := 20 * time.Microsecond
+	defer sleeps.Store(0)
 	for blocked() {
-		e.sleeps.Store(asleep)
-		dying := q.watch(i, e)
+		sleeps.Store(asleep)
+		dying := q.watch(i, sleeps)
 		if !blocked() {
 			break
 		}
@@ -190,8 +205,6 @@ func (q *queue) await(ctx context.Context, i int, other *end, blocked func() boo
 			return err
 		}
 	}
-	q.spins[i].Slept(time.Since(start))
-	raceAcquire()
 	return nil
 }
 
@@ -204,8 +217,8 @@ func (q *queue) apart(other *end) bool {
 
 // watch lists what to sleep on at an end: its own word, and each other member's.
 // It reports whether one of them is dying.
-func (q *queue) watch(i int, e *end) (dying bool) {
-	words := append(q.watchs[i][:0], futex.Word{Addr: &e.sleeps, Old: asleep})
+func (q *queue) watch(i int, sleeps *atomic.Uint32) (dying bool) {
+	words := append(q.watchs[i][:0], futex.Word{Addr: sleeps, Old: asleep})
 	for k := range q.st.members {
 		m := &q.st.members[k]
 		if m == q.mine.Load() {
@@ -222,11 +235,10 @@ func (q *queue) watch(i int, e *end) (dying bool) {
 	return dying
 }
 
-// wake wakes the sleeper of an end, if there is one.
+// wake wakes the sleeper of an end, and its notifier, if there are any.
 func (q *queue) wake(e *end) {
-	if e.sleeps.Load() != 0 {
-		wakeSleeper(&e.sleeps)
-	}
+	wakeEnd(&e.sleeps)
+	wakeEnd(&e.armed)
 }
 
 func sleepFor(ctx context.Context, d time.Duration) error {

@@ -77,6 +77,24 @@ var quietly = map[string]func() (func() error, error){
 			return second(q.Recv(bg))
 		}, err
 	},
+	"Queue, its notifier told": func() (func() error, error) {
+		q, err := shm.NewQueue[int](4)
+		if err != nil {
+			return nil, err
+		}
+		n, err := q.Notify()
+		if err != nil {
+			return nil, err
+		}
+		told := false
+		return func() error {
+			if err := errors.Join(q.Send(bg, 1), second(q.Recv(bg))); err != nil || told {
+				return err
+			}
+			told = true // by the first round, which is not looked at
+			return errors.Join(q.Send(bg, 1), becomesReadable(n), second(q.Recv(bg)))
+		}, err
+	},
 	"Queue, batches, and Done": func() (func() error, error) {
 		q, err := shm.NewQueue[int](4)
 		buf := make([]int, 4)
