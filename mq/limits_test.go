@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rawipc/rawipc/mq"
@@ -29,6 +30,10 @@ func setLimit(name, value string) error {
 	return os.WriteFile("/proc/sys/fs/mqueue/"+name, []byte(value), 0)
 }
 
+// ownAccount makes this process one of a user who has no other: the bytes of
+// queues are counted by real user, beyond namespaces.
+func ownAccount() error { return syscall.Setresuid(1_000_000+os.Getpid(), 0, 0) }
+
 // create creates and closes a queue, which keeps its name.
 func create(name string, max, size int) error {
 	q, err := mq.Create(name, &mq.Attr{MaxMessages: max, MessageSize: size})
@@ -42,7 +47,7 @@ func create(name string, max, size int) error {
 // it allows works.
 var limits = proc.Register("mq-limits", func(context.Context, string) error {
 	errs := []error{
-		setLimit("msg_max", "3"), setLimit("msgsize_max", "200"), setLimit("queues_max", "2"),
+		ownAccount(), setLimit("msg_max", "3"), setLimit("msgsize_max", "200"), setLimit("queues_max", "2"),
 		create("/a", 3, 200), create("/b", 1, 1),
 	}
 	if errors.Join(errs...) != nil {
@@ -92,6 +97,9 @@ func TestCase195_LimitsOfANamespace(t *testing.T) { inChild(t, limits, "", ownQu
 // attacker is gone all is as before.
 var full = proc.Register("mq-full", func(context.Context, string) error {
 	mine, err := mq.Create("/mine", small(2))
+	if err == nil {
+		err = ownAccount()
+	}
 	if err != nil {
 		return err
 	}
