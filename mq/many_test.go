@@ -124,12 +124,14 @@ func TestBlockedReceiversNeedNoThreads(t *testing.T) {
 	before := fuzz.Hold()
 	var wg sync.WaitGroup
 	var all []*mq.Queue
+	begin := make(chan struct{}) // all at once, so that all begin their waits together
 	for i := range queues {
 		q, _ := fresh(t, small(1))
 		all = append(all, q)
 		for range each {
 			wg.Go(func() {
 				buf := make([]byte, 64)
+				<-begin
 				n, _, err := q.Recv(bg, buf)
 				if n != 1 || err != nil || buf[0] != byte(i) {
 					t.Errorf("queue %d: %d, %v, %d", i, n, err, buf[0])
@@ -137,6 +139,7 @@ func TestBlockedReceiversNeedNoThreads(t *testing.T) {
 			})
 		}
 	}
+	close(begin)
 	blocked()
 	if now := fuzz.Hold(); now.Threads >= 50 {
 		t.Errorf("%d threads for %d blocked receivers, before %d", now.Threads, queues*each, before.Threads)
