@@ -155,6 +155,7 @@ func TestCase190_Empty(t *testing.T) {
 }
 
 func TestCase191_Signals(t *testing.T) {
+	count := times(5_000, 20_000, 100_000)
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, unix.SIGUSR1)
 	defer signal.Stop(ch)
@@ -172,13 +173,13 @@ func TestCase191_Signals(t *testing.T) {
 	})
 	q, _ := fresh(t, small(3))
 	go func() {
-		for i := range 20_000 {
+		for i := range count {
 			q.Send(bg, binary.LittleEndian.AppendUint32(nil, uint32(i)), 0)
 		}
 	}()
-	within(t, "20,000 messages", func() {
+	within(t, "many messages", func() {
 		buf := make([]byte, 64)
-		for i := range 20_000 {
+		for i := range count {
 			n, _, err := q.Recv(bg, buf)
 			if n != 4 || err != nil || binary.LittleEndian.Uint32(buf) != uint32(i) {
 				t.Errorf("message %d: % x, %v", i, buf[:n], err)
