@@ -9,16 +9,27 @@
 // A queue lives in the kernel until it has been unlinked and closed by all; it
 // and its messages survive every process that uses it. Sending and receiving is
 // atomic: a process killed in the middle of a call has sent or received one
-// message or none.
+// message or none. A message that a process had received when it was killed is
+// gone with it; if that must not be, let the receiver answer.
 //
 // The kernel's limits are narrow: by default 10 messages of 8 KiB in a queue and
 // 800 KiB in all queues of a user. An error that comes from a limit names it,
 // and the setting that raises it. For larger messages use package pipe, for
 // speed package shm.
 //
-// Every call that waits takes a context and ends with it. No thread is held
-// meanwhile: a queue is a descriptor, and waiting is done by Go's network
-// poller.
+// Every call that waits takes a context and ends with it. A queue is a
+// descriptor, and waiting is done by Go's network poller, which holds no thread;
+// but a wait begins with up to 5 ms of sleep in the kernel for a few callers at
+// a time, whose context is heard after that, because a message that comes soon
+// costs half as much then.
+//
+// [Queue.Notify] waits for a message without taking it; [List] names the queues
+// that there are. The one attribute that mq_setattr(3) can set, O_NONBLOCK, is
+// always on, for the poller: a C program that inherits the descriptor of a Queue
+// should clear it, which does no harm here, or open the queue by name.
+//
+// Each message wakes the poller of every Go process that has the queue open,
+// also of those that don't wait for it: close a Queue that is only passed on.
 //
 // A Queue may be an argument of a child process: see [Queue.PassFiles].
 package mq

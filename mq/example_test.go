@@ -58,3 +58,43 @@ func ExampleQueue_Recv_timeout() {
 	fmt.Println(errors.Is(err, context.DeadlineExceeded))
 	// Output: true
 }
+
+// Notify waits until there is something to receive, so that a program can do
+// nothing else for a queue until then. It says so once: each round registers
+// anew.
+func ExampleQueue_Notify() {
+	ctx := context.Background()
+	name := fmt.Sprintf("/rawipc-example-notify-%d", os.Getpid())
+	q, err := mq.Create(name, &mq.Attr{MaxMessages: 2, MessageSize: 64})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer mq.Unlink(name)
+	defer q.Close()
+
+	go func() {
+		time.Sleep(time.Millisecond)
+		q.Send(ctx, []byte("hello"), 0)
+		q.Send(ctx, []byte("goodbye"), 0)
+	}()
+	buf := make([]byte, 64)
+	for last := ""; last != "goodbye"; {
+		if err := q.Notify(ctx); err != nil {
+			log.Fatal(err)
+		}
+		for { // all that is there, or the next Notify returns at once
+			n, _, ok, err := q.TryRecv(buf)
+			if err != nil {
+				log.Fatal(err)
+			}
+			if !ok {
+				break
+			}
+			last = string(buf[:n])
+			fmt.Println(last)
+		}
+	}
+	// Output:
+	// hello
+	// goodbye
+}

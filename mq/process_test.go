@@ -16,7 +16,6 @@ import (
 // helpers are what this binary does as a child of one of its tests.
 var helpers = map[string]func() error{
 	"send":        send,
-	"send-ever":   sendEver,
 	"bytes-limit": bytesLimit,
 	"queue-limit": queueLimit,
 	"absent":      absent,
@@ -38,19 +37,6 @@ func send() error {
 		}
 	}
 	return nil
-}
-
-// sendEver counts on standard output what it has sent, until it is killed.
-func sendEver() error {
-	q, err := mq.Open(os.Getenv(nameEnv), os.O_WRONLY)
-	if err != nil {
-		return err
-	}
-	for i := uint32(0); ; i++ {
-		if err := q.Send(bg, fmt.Appendf(nil, "%08d", i), 0); err != nil {
-			return err
-		}
-	}
 }
 
 // bytesLimit makes queues until RLIMIT_MSGQUEUE is spent.
@@ -188,40 +174,6 @@ func TestCase203_CloseOnExec(t *testing.T) {
 		t.Errorf("flags %#x, %v", fl, err)
 	}
 	must(t, helper(t, "closed").Run())
-}
-
-// Senders killed at random moments: the numbers that arrive have no gap, no
-// double, and the queue works.
-func TestCase201_KilledSender(t *testing.T) {
-	q, name := fresh(t, small(3))
-	buf := make([]byte, 64)
-	for round := range 20 {
-		cmd := helper(t, "send-ever")
-		cmd.Env = append(cmd.Env, nameEnv+"="+name)
-		must(t, cmd.Start())
-		next := 0
-		take := func(n int, err error) {
-			if err != nil || n != 8 || string(buf[:n]) != fmt.Sprintf("%08d", next) {
-				t.Fatalf("round %d, message %d: %q, %v", round, next, buf[:n], err)
-			}
-			next++
-		}
-		for range 50 + round*7 {
-			var n int
-			var err error
-			within(t, "Recv", func() { n, _, err = q.Recv(bg, buf) })
-			take(n, err)
-		}
-		must(t, cmd.Process.Kill())
-		cmd.Wait()
-		for {
-			n, _, ok, err := q.TryRecv(buf)
-			if !ok && err == nil {
-				break
-			}
-			take(n, err)
-		}
-	}
 }
 
 func TestHandle(t *testing.T) {

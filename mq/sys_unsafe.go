@@ -1,6 +1,7 @@
 package mq
 
 import (
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -55,14 +56,21 @@ func mqUnlink(name string) error {
 	return nil
 }
 
-// mqSend sends without a timeout: the descriptor doesn't block.
+// atOnce is a time that is over, as a timespec of either size. The descriptor
+// doesn't block; but that is a flag that every process with the same descriptor
+// can change, and a call with this time ends even then.
+var atOnce [2]int64
+
+// mqSend sends or fails with EAGAIN. It never blocks.
 func mqSend(fd int, msg []byte, prio uint) error {
 	for {
-		_, _, errno := unix.Syscall6(unix.SYS_MQ_TIMEDSEND, uintptr(fd), uintptr(pointer(msg)), uintptr(len(msg)), uintptr(prio), 0, 0)
+		_, _, errno := unix.Syscall6(unix.SYS_MQ_TIMEDSEND, uintptr(fd), uintptr(pointer(msg)), uintptr(len(msg)), uintptr(prio), uintptr(unsafe.Pointer(&atOnce)), 0)
 		switch errno {
 		case 0:
 			return nil
 		case unix.EINTR:
+		case unix.ETIMEDOUT:
+			return unix.EAGAIN
 		default:
 			return errno
 		}
@@ -72,11 +80,13 @@ func mqSend(fd int, msg []byte, prio uint) error {
 // mqReceive is the counterpart of mqSend.
 func mqReceive(fd int, buf []byte, prio *uint32) (int, error) {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_MQ_TIMEDRECEIVE, uintptr(fd), uintptr(pointer(buf)), uintptr(len(buf)), uintptr(unsafe.Pointer(prio)), 0, 0)
+		n, _, errno := unix.Syscall6(unix.SYS_MQ_TIMEDRECEIVE, uintptr(fd), uintptr(pointer(buf)), uintptr(len(buf)), uintptr(unsafe.Pointer(prio)), uintptr(unsafe.Pointer(&atOnce)), 0)
 		switch errno {
 		case 0:
 			return int(n), nil
 		case unix.EINTR:
+		case unix.ETIMEDOUT:
+			return 0, unix.EAGAIN
 		default:
 			return 0, errno
 		}
@@ -90,4 +100,47 @@ func mqGetAttr(fd int) (kernelAttr, error) {
 		return a, errno
 	}
 	return a, nil
+}
+
+// sigevent is the kernel's, of which it reads 64 bytes.
+type sigevent struct {
+	value  unsafe.Pointer
+	signo  int32
+	notify int32
+	_      [64]byte
+}
+
+// sigevThread is SIGEV_THREAD. For the kernel it means: send the cookie that
+// value points to to the netlink socket signo.
+const sigevThread = 2
+
+// mqNotify registers this process; the kernel copies the cookie.
+func mqNotify(fd, sock int, cookie []byte) error {
+	e := sigevent{value: pointer(cookie), signo: int32(sock), notify: sigevThread}
+	return notify(fd, &e)
+}
+
+// mqUnnotify removes the registration, if it is this process's.
+func mqUnnotify(fd int) error { return notify(fd, nil) }
+
+func notify(fd int, e *sigevent) error {
+	for {
+		_, _, errno := unix.Syscall(unix.SYS_MQ_NOTIFY, uintptr(fd), uintptr(unsafe.Pointer(e)), 0)
+		switch errno {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return errno
+		}
+	}
+}
+
+// pollFor sleeps until the descriptor is ready, for d at most. The result is
+// false if the time is over.
+func pollFor(fd int32, events int16, d time.Duration) bool {
+	p := unix.PollFd{Fd: fd, Events: events}
+	t := unix.NsecToTimespec(int64(d))
+	n, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
+	return errno != 0 || n > 0 // a signal ends it as well: let the caller look
 }
