@@ -17,11 +17,9 @@
 // and the setting that raises it. For larger messages use package pipe, for
 // speed package shm.
 //
-// Every call that waits takes a context and ends with it. A queue is a
-// descriptor, and waiting is done by Go's network poller, which holds no thread;
-// but a wait begins with up to 5 ms of sleep in the kernel for a few callers at
-// a time, whose context is heard after that, because a message that comes soon
-// costs half as much then.
+// Every call that waits takes a context and ends with it. No thread is held
+// meanwhile: a queue is a descriptor, and waiting is done by Go's network
+// poller.
 //
 // [Queue.Notify] waits for a message without taking it; [List] names the queues
 // that there are. The one attribute that mq_setattr(3) can set, O_NONBLOCK, is

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// The file is pipe's line.go, but for the lingering: the two packages stand
-// alone, so each has its own.
+// The file is pipe/line.go: the two packages stand alone, so each has its own.
 
 // A line orders the callers of one direction of a descriptor and cancels the
 // one at its head.
@@ -34,8 +33,6 @@ type line struct {
 	step   func(fd uintptr) bool
 	expire func()
 	joined chan struct{} // expire has run
-	eager  bool          // nothing but an attempt was made yet
-	patience
 
 	mu    sync.Mutex // guards what follows, and the descriptor's deadline
 	user  time.Time  // the deadline that the user asked for
@@ -47,14 +44,12 @@ var past = time.Unix(1, 0)
 
 // init prepares the line. try makes one attempt that doesn't block and returns
 // false if it would have.
-func (l *line) init(events int16, wait func(func(uintptr) bool) error, set func(time.Time) error, closed *atomic.Bool, try func(fd uintptr) bool) {
+func (l *line) init(wait func(func(uintptr) bool) error, set func(time.Time) error, closed *atomic.Bool, try func(fd uintptr) bool) {
 	l.token, l.joined = make(chan struct{}, 1), make(chan struct{}, 1)
 	l.token <- struct{}{}
-	l.wait, l.set, l.closed, l.events = wait, set, closed, events
+	l.wait, l.set, l.closed = wait, set, closed
 	// Built once: a closure for each call would be an allocation for each.
-	l.step = func(fd uintptr) bool {
-		return try(fd) || l.over() || l.eager && l.linger(fd) && try(fd) || l.arm()
-	}
+	l.step = func(fd uintptr) bool { return try(fd) || l.arm() }
 	l.expire = func() {
 		l.mu.Lock()
 		l.ended = true
@@ -87,7 +82,7 @@ func (l *line) leave() { l.token <- struct{}{} }
 // os.ErrDeadlineExceeded for the user's deadline, or os.ErrClosed. Only the
 // holder of the token calls it.
 func (l *line) run(ctx context.Context) error {
-	l.ctx, l.eager = ctx, true
+	l.ctx = ctx
 	err := l.wait(l.step)
 	l.ctx = nil
 	if l.ctxErr != nil {
@@ -102,22 +97,16 @@ func (l *line) run(ctx context.Context) error {
 	return err
 }
 
-// over reports whether there must be no wait, because the context has ended.
-func (l *line) over() bool {
-	if l.stop != nil {
-		return false // expire is about it
-	}
-	l.ctxErr = l.ctx.Err()
-	return l.ctxErr != nil
-}
-
-// arm lets the context end the wait that is about to begin. It returns false:
-// the attempts are not through.
+// arm lets the context end the wait that is about to begin. It returns true if
+// there must be none, because the context is over already.
 func (l *line) arm() bool {
-	l.eager = false
-	if l.stop == nil && l.ctx.Done() != nil {
-		l.stop = context.AfterFunc(l.ctx, l.expire)
+	if l.stop != nil || l.ctx.Done() == nil {
+		return false
 	}
+	if l.ctxErr = l.ctx.Err(); l.ctxErr != nil {
+		return true
+	}
+	l.stop = context.AfterFunc(l.ctx, l.expire)
 	return false
 }
 

@@ -1,7 +1,6 @@
 package mq
 
 import (
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -134,13 +133,4 @@ func notify(fd int, e *sigevent) error {
 			return errno
 		}
 	}
-}
-
-// pollFor sleeps until the descriptor is ready, for d at most. The result is
-// false if the time is over.
-func pollFor(fd int32, events int16, d time.Duration) bool {
-	p := unix.PollFd{Fd: fd, Events: events}
-	t := unix.NsecToTimespec(int64(d))
-	n, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&p)), 1, uintptr(unsafe.Pointer(&t)), 0, 0, 0)
-	return errno != 0 || n > 0 // a signal ends it as well: let the caller look
 }
