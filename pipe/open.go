@@ -14,6 +14,7 @@ import (
 // that a child which was handed nothing else knows as much as its parent.
 type mode struct {
 	socket   bool // else a pipe or FIFO
+	local    bool // a socket that descriptors can travel over
 	packet   bool // the kernel keeps the boundaries
 	datagram bool // packets without an end of the stream
 	read     bool
@@ -169,6 +170,11 @@ func describe(fd int) (m mode, err error) {
 		if err != nil {
 			return m, os.NewSyscallError("getsockopt", err)
 		}
+		domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		if err != nil {
+			return m, os.NewSyscallError("getsockopt", err)
+		}
+		m.local = domain == unix.AF_UNIX
 		if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && n != 0 {
 			return m, fmt.Errorf("pipe: the socket listens, it is not connected: %w", os.ErrInvalid)
 		}

@@ -29,6 +29,9 @@ var helpers = map[string]func() error{
 	"die-in-frame":    dieInFrame,
 	"receive":         receive,
 	"few-descriptors": fewDescriptors,
+
+	"no-room-for-files": noRoomForFiles,
+	"many-in-flight":    manyInFlight,
 }
 
 func echo() error {
