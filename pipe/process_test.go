@@ -32,6 +32,8 @@ var helpers = map[string]func() error{
 
 	"no-room-for-files": noRoomForFiles,
 	"many-in-flight":    manyInFlight,
+	"dialer":            dialer,
+	"stranger":          stranger,
 }
 
 func echo() error {
