@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -210,11 +211,21 @@ func SetSize(c syscall.Conn, bytes int) (int, error) {
 	}
 	switch {
 	case errors.Is(serr, unix.EPERM):
-		return 0, fmt.Errorf("pipe: %d bytes are above fs.pipe-max-size, or the user's pipes above fs.pipe-user-pages-soft: %w", bytes, os.NewSyscallError("fcntl", serr))
+		return 0, fmt.Errorf("pipe: %d bytes are above fs.pipe-max-size (now %s), or this user's pipes have more pages than fs.pipe-user-pages-soft (now %s); sysctl -w raises them: %w",
+			bytes, setting("pipe-max-size"), setting("pipe-user-pages-soft"), os.NewSyscallError("fcntl", serr))
 	case errors.Is(serr, unix.EBUSY):
 		return 0, fmt.Errorf("pipe: more than %d bytes wait in the pipe: %w", bytes, os.NewSyscallError("fcntl", serr))
 	case serr != nil:
 		return 0, os.NewSyscallError("fcntl", serr)
 	}
 	return n, nil
+}
+
+// setting reads a limit of the machine, for errors.
+func setting(name string) string {
+	b, err := os.ReadFile("/proc/sys/fs/" + name)
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(b))
 }
