@@ -33,7 +33,9 @@ func Pair() (a, b *Conn, err error) { return socketpair(unix.SOCK_STREAM) }
 
 // PacketPair is [Pair] with the boundaries kept by the kernel (SOCK_SEQPACKET):
 // several processes can share one end, and a message is at most as large as the
-// socket's send buffer.
+// socket's send buffer. Its sockets have SO_TIMESTAMP set, by which an empty
+// message is told from the end: a program in another language that wants
+// descriptors has to look past a time stamp among the control messages.
 func PacketPair() (a, b *Conn, err error) { return socketpair(unix.SOCK_SEQPACKET) }
 
 func socketpair(typ int) (a, b *Conn, err error) {
