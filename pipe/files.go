@@ -153,7 +153,8 @@ const maxHeld = 2 * MaxFiles
 // belong to. The read ended in that message: on a stream the kernel
 // never reads on past bytes that descriptors came with.
 func (in *receiver) arrived(control []byte, flags int) (stamped bool) {
-	fds, stamped := parseControl(control)
+	fds, others, stamped := parseControl(control)
+	closeAll(others)
 	b := batch{end: in.total, fds: fds, lost: flags&unix.MSG_CTRUNC != 0}
 	if len(fds) == 0 && !b.lost {
 		return stamped
@@ -174,13 +175,14 @@ func (in *receiver) arrived(control []byte, flags int) (stamped bool) {
 	return stamped
 }
 
-// parseControl returns the descriptors in a control buffer and whether it has a
-// time stamp. A pidfd, which nobody here asks for, is closed.
-func parseControl(control []byte) (fds []int, stamped bool) {
+// parseControl returns the descriptors in a control buffer, those that nobody
+// here asked for (the pidfd that SO_PASSPIDFD adds), and whether there is a time
+// stamp.
+func parseControl(control []byte) (fds, others []int, stamped bool) {
 	for len(control) >= unix.SizeofCmsghdr {
 		h, data, rest, err := unix.ParseOneSocketControlMessage(control)
 		if err != nil {
-			return fds, stamped
+			break
 		}
 		control = rest
 		if h.Level != unix.SOL_SOCKET {
@@ -193,13 +195,13 @@ func parseControl(control []byte) (fds []int, stamped bool) {
 			}
 		case scmPidfd:
 			if len(data) >= 4 {
-				unix.Close(int(int32(binary.NativeEndian.Uint32(data))))
+				others = append(others, int(int32(binary.NativeEndian.Uint32(data))))
 			}
 		case unix.SCM_TIMESTAMP:
 			stamped = true
 		}
 	}
-	return fds, stamped
+	return fds, others, stamped
 }
 
 // scmPidfd is what SO_PASSPIDFD adds to each message.
