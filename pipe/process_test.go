@@ -33,6 +33,7 @@ var helpers = map[string]func() error{
 	"no-room-for-files": noRoomForFiles,
 	"many-in-flight":    manyInFlight,
 	"dialer":            dialer,
+	"pipes-shrink":      pipesShrink,
 	"stranger":          stranger,
 }
 
