@@ -41,14 +41,16 @@ func TestOtherLanguages(t *testing.T) {
 				must(t, err)
 				files, err := theirs.PassFiles()
 				must(t, err)
+				// Before the program starts: it would have to wait, and the
+				// descriptor that it gets doesn't block.
+				lent := tagged(t, 10, 2)
+				must(t, mine.SendFiles(bg, []byte("files:"), lent...))
+				closeFiles(lent)
 				cmd := exec.Command(argv[0], append(argv[1:], k.name)...)
 				cmd.ExtraFiles, cmd.Stderr = files, os.Stderr
 				must(t, cmd.Start())
 				defer cmd.Wait() // does nothing if it has been waited for
 				must(t, theirs.Close())
-				lent := tagged(t, 10, 2)
-				must(t, mine.SendFiles(bg, []byte("files:"), lent...))
-				closeFiles(lent)
 				buf := make([]byte, 100)
 				var n int
 				within(t, "RecvFiles", func() { n, files, err = mine.RecvFiles(bg, buf, 2) })
