@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/pipe"
 	"github.com/rawipc/rawipc/proc"
 )
@@ -19,6 +20,9 @@ var sleeper = proc.Register("sleeper", func(ctx context.Context, c *pipe.Conn) e
 })
 
 func TestCase169_Select(t *testing.T) {
+	if fuzz.Without("pidfd") {
+		t.Skip("without pidfds a process has no descriptor")
+	}
 	var conns []syscall.Conn
 	var send []*pipe.Conn
 	for i := range 30 {
