@@ -297,7 +297,7 @@ func TestTooManyFilesInOneFrame(t *testing.T) {
 		s.SendFiles(bg, []byte("next"), files[0])
 	}()
 	var n int
-	within(t, "RecvFiles", func() { n, _, err = r.RecvFiles(bg, make([]byte, 20), 1000) })
+	within(t, "RecvFiles", func() { n, _, err = r.RecvFiles(bg, make([]byte, 20), 100_000) })
 	wantErr(t, "RecvFiles", err, pipe.ErrFiles)
 	if n != 20 {
 		t.Error(n)
