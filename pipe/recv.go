@@ -44,7 +44,7 @@ type receiver struct {
 	err     error
 	msg     message
 
-	// Descriptors that came along; see files.go.
+	// Descriptors that came along; see rights.go.
 	total     uint64 // bytes that came from the kernel, or packets
 	control   []byte // where the attempt puts them
 	nControl  int    // how much it put there
