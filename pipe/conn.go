@@ -52,7 +52,7 @@ func (c *Conn) Send(ctx context.Context, msg []byte) error {
 	if err := c.ready(c.mode.write, "write"); err != nil {
 		return err
 	}
-	_, err := c.out.send(ctx, c, msg)
+	_, err := c.out.send(ctx, c, msg, nil)
 	return err
 }
 
@@ -79,8 +79,8 @@ func (c *Conn) Flush(ctx context.Context) error {
 // that no memory can hold; ctx.Err(); [os.ErrDeadlineExceeded]; [os.ErrClosed].
 // Any number of goroutines may call it at once.
 //
-// Descriptors that a peer attached to the message are dropped by the kernel,
-// since the call offers no room for them.
+// Descriptors that a peer attached to the message are closed; [Conn.RecvFiles]
+// gets them.
 func (c *Conn) Recv(ctx context.Context, buf []byte) (int, error) {
 	if err := c.begin(ctx); err != nil {
 		return 0, err
@@ -136,7 +136,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if err := c.ready(c.mode.write, "write"); err != nil {
 		return 0, err
 	}
-	return c.out.send(context.Background(), c, p)
+	return c.out.send(context.Background(), c, p, nil)
 }
 
 // ready says whether the Conn can be used in a direction.
@@ -166,6 +166,20 @@ func (c *Conn) begin(ctx context.Context) error {
 func (c *Conn) endRecv() {
 	c.unread.Store(c.in.held())
 	c.in.leave()
+	if c.closed.Load() {
+		c.dropFiles()
+	}
+}
+
+// dropFiles closes what a closed Conn holds. Whoever is receiving will do it
+// when it has done.
+func (c *Conn) dropFiles() {
+	select {
+	case <-c.in.token:
+		c.in.dropAll()
+		c.in.leave()
+	default:
+	}
 }
 
 // SetDeadline sets the time at which every Send, Recv, Read, Write and Poll,
@@ -231,5 +245,7 @@ func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return os.ErrClosed
 	}
-	return c.f.Close()
+	err := c.f.Close()
+	c.dropFiles()
+	return err
 }

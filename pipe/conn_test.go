@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -191,6 +192,10 @@ func TestCase161_SetSize(t *testing.T) {
 		t.Log("this process may exceed fs.pipe-max-size")
 	} else {
 		wantErr(t, "above the limit", err, unix.EPERM)
+		limit, _ := os.ReadFile("/proc/sys/fs/pipe-max-size")
+		if want := "fs.pipe-max-size (now " + strings.TrimSpace(string(limit)) + ")"; !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q doesn't say %q", err, want)
+		}
 	}
 	a, b, err := pipe.Pair()
 	must(t, err)

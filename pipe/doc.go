@@ -17,6 +17,8 @@
 //     than the socket's send buffer (about 200 KiB).
 //   - [OneWay]: a pipe; one end sends, the other receives. The fastest.
 //   - [OpenFIFO]: a pipe with a name in the file system.
+//   - [Listen] and [Dial]: Conns between processes that have only a name in
+//     common; [Conn.Peer] says who is at the other end.
 //   - [FromFile]: any of these that some other code opened.
 //
 // On a stream (Pair, OneWay, FIFOs) a message travels as a frame: its length,
@@ -29,6 +31,10 @@
 // Every call that waits takes a context and ends with its error as soon as the
 // context does. No thread is held meanwhile: waiting is done by Go's network
 // poller. A Conn is also a [net.Conn], so encoding/gob and net/rpc run over it.
+//
+// [Conn.SendFiles] sends open files along with a message. [Select] waits for
+// several Conns, Listeners, processes or queues at once; [Splice] and [Tee] move
+// bytes between descriptors inside the kernel.
 //
 // A Conn may be an argument of a child process: see [Conn.PassFiles].
 package pipe

@@ -1,6 +1,7 @@
 package pipe_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -73,6 +74,29 @@ func FuzzRecv(f *testing.F) {
 				continue
 			}
 			return
+		}
+	})
+}
+
+// FuzzControl gives the parser of control messages what no kernel would. It
+// must neither panic nor find more descriptors than there is room for.
+func FuzzControl(f *testing.F) {
+	rights := unix.UnixRights(3, 4, 5)
+	f.Add(rights)
+	f.Add(rights[:len(rights)-5])
+	f.Add(append(unix.UnixRights(1), rights...))
+	f.Add(append([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, rights[8:]...))
+	f.Add(make([]byte, unix.SizeofCmsghdr))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fds, others, _ := pipe.ParseControl(data)
+		if n := len(fds) + len(others); n*4 > len(data) {
+			t.Fatalf("%d descriptors in %d bytes", n, len(data))
+		}
+		if one := unix.UnixRights(7, 8); len(data) == 0 || string(data) == string(rights) {
+			fds, _, _ := pipe.ParseControl(append(bytes.Clone(data), one...))
+			if k := len(fds); k < 2 || fds[k-2] != 7 || fds[k-1] != 8 {
+				t.Fatalf("descriptors %v", fds)
+			}
 		}
 	})
 }

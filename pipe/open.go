@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 // that a child which was handed nothing else knows as much as its parent.
 type mode struct {
 	socket   bool // else a pipe or FIFO
+	local    bool // a socket that descriptors can travel over
 	packet   bool // the kernel keeps the boundaries
 	datagram bool // packets without an end of the stream
 	read     bool
@@ -31,7 +33,9 @@ func Pair() (a, b *Conn, err error) { return socketpair(unix.SOCK_STREAM) }
 
 // PacketPair is [Pair] with the boundaries kept by the kernel (SOCK_SEQPACKET):
 // several processes can share one end, and a message is at most as large as the
-// socket's send buffer.
+// socket's send buffer. Its sockets have SO_TIMESTAMP set, by which an empty
+// message is told from the end: a program in another language that wants
+// descriptors has to look past a time stamp among the control messages.
 func PacketPair() (a, b *Conn, err error) { return socketpair(unix.SOCK_SEQPACKET) }
 
 func socketpair(typ int) (a, b *Conn, err error) {
@@ -169,6 +173,11 @@ func describe(fd int) (m mode, err error) {
 		if err != nil {
 			return m, os.NewSyscallError("getsockopt", err)
 		}
+		domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+		if err != nil {
+			return m, os.NewSyscallError("getsockopt", err)
+		}
+		m.local = domain == unix.AF_UNIX
 		if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err == nil && n != 0 {
 			return m, fmt.Errorf("pipe: the socket listens, it is not connected: %w", os.ErrInvalid)
 		}
@@ -204,11 +213,21 @@ func SetSize(c syscall.Conn, bytes int) (int, error) {
 	}
 	switch {
 	case errors.Is(serr, unix.EPERM):
-		return 0, fmt.Errorf("pipe: %d bytes are above fs.pipe-max-size, or the user's pipes above fs.pipe-user-pages-soft: %w", bytes, os.NewSyscallError("fcntl", serr))
+		return 0, fmt.Errorf("pipe: %d bytes are above fs.pipe-max-size (now %s), or this user's pipes have more pages than fs.pipe-user-pages-soft (now %s); sysctl -w raises them: %w",
+			bytes, setting("pipe-max-size"), setting("pipe-user-pages-soft"), os.NewSyscallError("fcntl", serr))
 	case errors.Is(serr, unix.EBUSY):
 		return 0, fmt.Errorf("pipe: more than %d bytes wait in the pipe: %w", bytes, os.NewSyscallError("fcntl", serr))
 	case serr != nil:
 		return 0, os.NewSyscallError("fcntl", serr)
 	}
 	return n, nil
+}
+
+// setting reads a limit of the machine, for errors.
+func setting(name string) string {
+	b, err := os.ReadFile("/proc/sys/fs/" + name)
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimSpace(string(b))
 }

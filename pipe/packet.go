@@ -16,16 +16,21 @@ const spareSize = 256 << 10
 
 // spares take what doesn't fit into a caller's buffer. They are needed only
 // during a system call, so a few serve any number of blocked receivers.
-var spares = sync.Pool{New: func() any { return new([spareSize]byte) }}
+var spares = sync.Pool{New: func() any { return new(spare) }}
+
+type spare struct {
+	bytes   [spareSize]byte
+	control [controlSize]byte
+}
 
 // attemptPacket reads one packet into dst. The kernel throws away what finds no
 // room, so a spare buffer stands behind dst: a packet that is too large for dst
 // is kept whole, in part. Looking first (MSG_PEEK) would be a second
 // system call, and between the two another process could take the packet.
 func (in *receiver) attemptPacket(fd int) bool {
-	spare := spares.Get().(*[spareSize]byte)
+	spare := spares.Get().(*spare)
 	defer spares.Put(spare)
-	n, empty, err := in.readPacketOnce(fd, in.dst, spare[:])
+	n, empty, err := in.readPacketOnce(fd, in.dst, spare)
 	in.n, in.err, in.end = 0, nil, false
 	switch {
 	case err == unix.EAGAIN:
@@ -39,7 +44,7 @@ func (in *receiver) attemptPacket(fd int) bool {
 	case n > len(in.dst)+spareSize:
 		in.err = fmt.Errorf("%w: packet of %d bytes, at most %d can be taken in: it is lost", ErrTooLarge, n, len(in.dst)+spareSize)
 	case n > len(in.dst):
-		in.part = append(append(make([]byte, 0, n), in.dst...), spare[:n-len(in.dst)]...)
+		in.part = append(append(make([]byte, 0, n), in.dst...), spare.bytes[:n-len(in.dst)]...)
 		in.inFrame, in.left = true, n
 	default:
 		in.n = n
@@ -49,14 +54,26 @@ func (in *receiver) attemptPacket(fd int) bool {
 
 // readPacketOnce reads one packet. A result of 0 is an empty packet, if empty,
 // else the end.
-func (in *receiver) readPacketOnce(fd int, dst, spare []byte) (n int, empty bool, err error) {
+//
+// Without room for control messages the kernel closes descriptors that a peer
+// attached.
+func (in *receiver) readPacketOnce(fd int, dst []byte, s *spare) (n int, empty bool, err error) {
 	for {
 		if in.mode.socket {
-			var flags int
-			n, flags, err = in.msg.recv(fd, dst, spare)
+			var control []byte
+			if in.wantFiles {
+				control = s.control[:]
+			}
+			var k, flags int
+			n, k, flags, err = in.msg.recv(fd, dst, s.bytes[:], control, unix.MSG_TRUNC)
 			empty = in.mode.datagram || flags&unix.MSG_CTRUNC != 0
+			if err == nil && in.wantFiles {
+				in.total++
+				stamped := in.arrived(control[:k], flags)
+				empty = empty || stamped
+			}
 		} else {
-			in.iov[0], in.iov[1] = dst, spare
+			in.iov[0], in.iov[1] = dst, s.bytes[:]
 			n, err = unix.Readv(fd, in.iov[:])
 			in.iov = [2][]byte{}
 		}
@@ -77,6 +94,7 @@ func (in *receiver) next(ctx context.Context, dst []byte) (n int, err error) {
 	case in.end:
 		return 0, io.EOF
 	case in.err != nil:
+		in.dropFiles()
 		return 0, in.err
 	}
 	raceAcquire()

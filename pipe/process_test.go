@@ -29,6 +29,12 @@ var helpers = map[string]func() error{
 	"die-in-frame":    dieInFrame,
 	"receive":         receive,
 	"few-descriptors": fewDescriptors,
+
+	"no-room-for-files": noRoomForFiles,
+	"many-in-flight":    manyInFlight,
+	"dialer":            dialer,
+	"pipes-shrink":      pipesShrink,
+	"stranger":          stranger,
 }
 
 func echo() error {

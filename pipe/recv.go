@@ -14,6 +14,10 @@ const (
 	headSize  = 8    // the length that stands before a message
 	readAhead = 8192 // room for what arrives behind the bytes that are wanted
 	firstPart = 16 << 10
+
+	// controlSize is above what the kernel can put beside bytes: MaxFiles
+	// descriptors, a time stamp, credentials, a pidfd and a security label.
+	controlSize = 2048
 )
 
 // A receiver is the receiving half of a Conn. Its fields belong to the holder
@@ -39,6 +43,14 @@ type receiver struct {
 	end     bool
 	err     error
 	msg     message
+
+	// Descriptors that came along; see rights.go.
+	total     uint64 // bytes that came from the kernel, or packets
+	control   []byte // where the attempt puts them
+	nControl  int    // how much it put there
+	flags     int    // of the recvmsg
+	batches   []batch
+	wantFiles bool // the caller asks for those of its message
 }
 
 // attempt reads once. On a stream it fills dst and, in the same system call,
@@ -66,17 +78,29 @@ func (in *receiver) attempt(fd uintptr) bool {
 	default:
 		in.n = min(n, len(in.dst))
 		in.w += n - in.n
+		in.total += uint64(n)
+		if in.nControl > 0 || in.flags != 0 {
+			in.arrived(in.control[:in.nControl], in.flags)
+		}
 	}
 	return true
 }
 
 func (in *receiver) readOnce(fd int) (n int, err error) {
 	for {
-		// read(2) and readv(2) leave no room for descriptors that a peer
-		// attached: the kernel closes them.
-		if len(in.dst) == 0 {
+		switch {
+		case in.mode.local:
+			// What is read ahead may be the beginning of a message that somebody
+			// will call RecvFiles for.
+			a, b := in.dst, in.ahead
+			if len(a) == 0 {
+				a, b = in.ahead[in.w:], nil
+			}
+			n, in.nControl, in.flags, err = in.msg.recv(fd, a, b, in.control, 0)
+			in.flags &= unix.MSG_CTRUNC
+		case len(in.dst) == 0:
 			n, err = unix.Read(fd, in.ahead[in.w:])
-		} else {
+		default:
 			in.iov[0], in.iov[1] = in.dst, in.ahead
 			n, err = unix.Readv(fd, in.iov[:])
 		}
@@ -92,6 +116,9 @@ func (in *receiver) readOnce(fd int) (n int, err error) {
 func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error) {
 	if in.ahead == nil {
 		in.ahead = make([]byte, readAhead)
+		if in.mode.local {
+			in.control = make([]byte, controlSize)
+		}
 	}
 	if in.r > 0 {
 		in.w = copy(in.ahead, in.ahead[in.r:in.w])
@@ -151,6 +178,9 @@ func (in *receiver) here(dst []byte) int {
 func (in *receiver) took(n int) {
 	in.left -= n
 	in.inFrame = in.left > 0
+	if !in.inFrame && !in.wantFiles && len(in.batches) > 0 {
+		in.dropFiles()
+	}
 }
 
 // held counts what a process that takes over the descriptor wouldn't find.

@@ -1,0 +1,208 @@
+package pipe_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/fuzz"
+	"github.com/rawipc/rawipc/pipe"
+	"github.com/rawipc/rawipc/proc"
+	"golang.org/x/sys/unix"
+)
+
+var long = flag.Bool("long", false, "also run the forms of the tests that take minutes")
+
+// hopeless is a ratio that says something is broken rather than slow: the figure
+// itself is only reported, since the machine has others to serve.
+const hopeless = 20
+
+type runner struct {
+	In, Out, Result *pipe.Conn
+	First, Trip     bool
+	Count, Size     int
+}
+
+// runRunner sends messages there, and back if Trip, as peer_pipe.c does.
+var runRunner = proc.Register("runRunner", func(ctx context.Context, a runner) error {
+	// A context with an end, as any real program has.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	buf := make([]byte, a.Size)
+	if !a.First {
+		for range a.Count {
+			if _, err := a.In.Recv(ctx, buf); err != nil {
+				return err
+			}
+			if a.Trip {
+				if err := a.Out.Send(ctx, buf); err != nil {
+					return err
+				}
+			}
+		}
+		if !a.Trip {
+			return a.Out.Send(ctx, buf[:1])
+		}
+		return nil
+	}
+	took := make([]time.Duration, a.Count)
+	start := time.Now()
+	last := start
+	for i := range took {
+		if err := a.Out.Send(ctx, buf); err != nil {
+			return err
+		}
+		if !a.Trip {
+			continue
+		}
+		if _, err := a.In.Recv(ctx, buf); err != nil {
+			return err
+		}
+		now := time.Now()
+		took[i], last = now.Sub(last), now
+	}
+	if !a.Trip {
+		if _, err := a.In.Recv(ctx, buf); err != nil {
+			return err
+		}
+		bytes := float64(a.Count) * float64(a.Size)
+		return a.Result.Send(ctx, fmt.Appendf(nil, "%f 0", bytes/time.Since(start).Seconds()))
+	}
+	slices.Sort(took)
+	return a.Result.Send(ctx, fmt.Appendf(nil, "%d %d", took[a.Count/2], int(last.Sub(start))/a.Count))
+})
+
+// ours returns what peer_pipe prints, of two processes on these CPUs.
+func ours(t *testing.T, kind string, trip bool, count, size int, cpus []int) (x, y float64) {
+	t.Helper()
+	var a, b runner
+	var err error
+	var conns []*pipe.Conn
+	if kind == "pipe" {
+		b.In, a.Out, err = pipe.OneWay()
+		must(t, err)
+		a.In, b.Out, err = pipe.OneWay()
+		conns = []*pipe.Conn{a.In, a.Out, b.In, b.Out}
+	} else {
+		open := pipe.Pair
+		if kind == "packet" {
+			open = pipe.PacketPair
+		}
+		a.In, b.In, err = open()
+		a.Out, b.Out = a.In, b.In
+		conns = []*pipe.Conn{a.In, b.In}
+	}
+	must(t, err)
+	result, theirs, err := pipe.Pair()
+	must(t, err)
+	a.Result, a.First = theirs, true
+	a.Trip, b.Trip, a.Count, b.Count, a.Size, b.Size = trip, trip, count, count, size, size
+	ctx, cancel := context.WithTimeout(bg, time.Minute)
+	defer cancel()
+	var ps [2]*proc.Process
+	for i, r := range []runner{a, b} {
+		ps[i], err = runRunner.StartCmd(ctx, &proc.Cmd{CPUs: cpus}, r)
+		must(t, err)
+	}
+	for _, c := range append(conns, theirs) {
+		c.Close()
+	}
+	msg, err := result.RecvAlloc(ctx, 100)
+	must(t, err)
+	must(t, result.Close())
+	for _, p := range ps {
+		_, err := p.Wait(ctx)
+		must(t, err)
+	}
+	_, err = fmt.Sscan(string(msg), &x, &y)
+	must(t, err)
+	return x, y
+}
+
+// Round trips on one CPU, where the time is not the hypervisor's, and the flow
+// of large messages. Ours and C's take turns.
+func TestBesideC(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector multiplies the time")
+	}
+	bin := buildC(t, "peer_pipe")
+	taskset := fuzz.Tool(t, "taskset")
+	var set unix.CPUSet
+	must(t, unix.SchedGetaffinity(0, &set))
+	var cpus []int
+	for i := range 1024 {
+		if set.IsSet(i) {
+			cpus = append(cpus, i)
+		}
+	}
+	one, two := cpus[:1], cpus[:min(2, len(cpus))]
+	trips, msgs, n := 2000, 500, 3
+	switch {
+	case testing.Short():
+		trips, msgs, n = 500, 100, 1
+	case *long:
+		trips, msgs, n = 10_000, 5000, 15
+	}
+	for _, row := range []struct {
+		kind string
+		trip bool
+		size int
+		on   []int
+		goal float64 // of ours to C's; 0: none
+	}{
+		{"pipe", true, 64, one, 1.3},
+		{"stream", true, 64, one, 1.3},
+		{"packet", true, 64, one, 1.3},
+		{"pipe", true, 64, two, 0},
+		{"stream", true, 64, two, 0},
+		{"pipe", false, 65536, one, 0.9},
+		{"stream", false, 65536, one, 0.9},
+		{"packet", false, 65536, one, 0.9},
+		{"pipe", false, 65536, two, 0},
+		{"stream", false, 65536, two, 0},
+	} {
+		var we, they, ratios []float64
+		what, count := "trip", trips
+		if !row.trip {
+			what, count = "flow", msgs
+		}
+		for range n {
+			list := fmt.Sprint(row.on[0])
+			if len(row.on) > 1 {
+				list = fmt.Sprintf("%d,%d", row.on[0], row.on[1])
+			}
+			out, err := exec.Command(taskset, "-c", list, bin, what, row.kind, fmt.Sprint(count), fmt.Sprint(row.size)).Output()
+			must(t, err)
+			var c, cmean float64
+			_, err = fmt.Sscan(string(out), &c, &cmean)
+			must(t, err)
+			o, _ := ours(t, row.kind, row.trip, count, row.size, row.on)
+			we, they, ratios = append(we, o), append(they, c), append(ratios, o/c)
+		}
+		ratio, met := median(ratios), true
+		unit, scale := "us", 1e3
+		if row.trip {
+			met = ratio <= row.goal
+		} else {
+			met, unit, scale = ratio >= row.goal, "GB/s", 1e9
+		}
+		goal := ""
+		if row.goal != 0 {
+			goal = fmt.Sprintf(", goal %.1f: %s", row.goal, map[bool]string{true: "met", false: "NOT MET"}[met])
+		}
+		t.Logf("%s %-6s %5d bytes, %d CPU: %6.2f %s, C's %6.2f: ratio %.2f (%.2f to %.2f)%s", what, row.kind, row.size, len(row.on),
+			median(we)/scale, unit, median(they)/scale, ratio, slices.Min(ratios), slices.Max(ratios), goal)
+		if len(row.on) == 1 && (ratio > hopeless || ratio < 1.0/hopeless) {
+			t.Errorf("%s through a %s: %.2f times C's", what, row.kind, ratio)
+		}
+	}
+}
+
+func median(xs []float64) float64 {
+	xs = slices.Sorted(slices.Values(xs))
+	return xs[len(xs)/2]
+}

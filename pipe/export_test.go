@@ -1,0 +1,4 @@
+package pipe
+
+// ParseControl is parseControl for its fuzz test.
+var ParseControl = parseControl

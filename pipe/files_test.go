@@ -1,0 +1,326 @@
+package pipe_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/pipe"
+	"golang.org/x/sys/unix"
+)
+
+// tagged returns files that can be told apart: each holds its number.
+func tagged(t testing.TB, from, n int) []*os.File {
+	t.Helper()
+	files := make([]*os.File, n)
+	for i := range files {
+		fd, err := unix.MemfdCreate("tagged", unix.MFD_CLOEXEC)
+		must(t, err)
+		files[i] = os.NewFile(uintptr(fd), "tagged")
+		_, err = fmt.Fprint(files[i], from+i)
+		must(t, err)
+	}
+	return files
+}
+
+// wantTags closes the files after a look at what they hold and their flags.
+func wantTags(t testing.TB, files []*os.File, from, n int) {
+	t.Helper()
+	if len(files) != n {
+		t.Fatalf("%d files, want %d", len(files), n)
+	}
+	for i, f := range files {
+		b := make([]byte, 20)
+		k, err := f.ReadAt(b, 0)
+		if err != io.EOF || string(b[:k]) != fmt.Sprint(from+i) {
+			t.Fatalf("file %d holds %q, %v, want %d", i, b[:k], err, from+i)
+		}
+		if fl, err := unix.FcntlInt(uintptr(rawFD(t, f)), unix.F_GETFD, 0); err != nil || fl&unix.FD_CLOEXEC == 0 {
+			t.Fatalf("not close-on-exec: %#x, %v", fl, err)
+		}
+	}
+	closeFiles(files)
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+func rounds(n int) int {
+	if testing.Short() {
+		return max(n/10, 20)
+	}
+	return n
+}
+
+// Messages with and without descriptors follow each other so closely that they
+// are read ahead together: each comes with its own, whoever receives it.
+func TestFilesComeWithTheirMessage(t *testing.T) {
+	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
+		before := fdCount(t)
+		sizes := []int{0, 1, 100, 8000, 9000, 70_000}
+		buf := make([]byte, 100_000)
+		for round := range rounds(1000) {
+			first := tagged(t, round, 3)
+			a, b, c := sizes[round%6], sizes[round/6%6], sizes[round/36%6]
+			done := make(chan error, 1)
+			go func() {
+				err := s.SendFiles(bg, bytes.Repeat([]byte("a"), a), first[0])
+				err = errors.Join(err, s.Send(bg, bytes.Repeat([]byte("b"), b)))
+				err = errors.Join(err, s.SendFiles(bg, bytes.Repeat([]byte("c"), c), first[1:]...))
+				done <- errors.Join(err, s.SendFiles(bg, nil, first[2], first[1]))
+			}()
+			get := func(size, from, count int) {
+				t.Helper()
+				n, files, err := r.RecvFiles(bg, buf, 2)
+				if err != nil || n != size {
+					t.Fatalf("round %d: %d bytes of %d, %v", round, n, size, err)
+				}
+				wantTags(t, files, from, count)
+			}
+			plain := func(size int) {
+				t.Helper()
+				if n, err := r.Recv(bg, buf); err != nil || n != size {
+					t.Fatalf("round %d: %d bytes of %d, %v", round, n, size, err)
+				}
+			}
+			within(t, "a round", func() {
+				if round%2 == 0 {
+					get(a, round, 1)
+				} else {
+					plain(a)
+				}
+				get(b, 0, 0)
+				get(c, round+1, 2)
+				if round%3 == 0 {
+					plain(0)
+				} else {
+					_, files, err := r.RecvFiles(bg, buf, 9)
+					must(t, err)
+					if len(files) != 2 {
+						t.Fatal(len(files))
+					}
+					wantTags(t, files[:1], round+2, 1)
+					wantTags(t, files[1:], round+1, 1)
+				}
+				must(t, <-done)
+			})
+			closeFiles(first)
+		}
+		if n := fdCount(t); n != before {
+			t.Errorf("%d descriptors, before %d", n, before)
+		}
+	}, "Pair", "PacketPair")
+}
+
+// Receivers that are cancelled in mid-frame, or whose buffer is too small, leave
+// the descriptors to the next.
+func TestFilesOfAnUnfinishedMessage(t *testing.T) {
+	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
+		files := tagged(t, 7, 2)
+		defer closeFiles(files)
+		must(t, s.SendFiles(bg, []byte("hello"), files...))
+		_, _, err := r.RecvFiles(bg, make([]byte, 2), 9)
+		wantErr(t, "RecvFiles", err, pipe.ErrShortBuffer)
+		n, got, err := r.RecvFiles(bg, make([]byte, 9), 9)
+		if err != nil || n != 5 {
+			t.Fatal(n, err)
+		}
+		wantTags(t, got, 7, 2)
+		if t.Name() == "TestFilesOfAnUnfinishedMessage/PacketPair" {
+			return
+		}
+		big := make([]byte, 1<<20)
+		ctx, cancel := context.WithTimeout(bg, 5*time.Millisecond)
+		defer cancel()
+		err = s.SendFiles(ctx, big, files...)
+		if part := (*pipe.PartialError)(nil); !errors.As(err, &part) {
+			t.Fatalf("SendFiles: %v", err)
+		}
+		ctx, cancel = context.WithTimeout(bg, 5*time.Millisecond)
+		defer cancel()
+		_, _, err = r.RecvFiles(ctx, big, 9)
+		wantErr(t, "RecvFiles", err, context.DeadlineExceeded)
+		go s.Flush(bg)
+		within(t, "RecvFiles", func() { n, got, err = r.RecvFiles(bg, big, 9) })
+		if err != nil || n != len(big) {
+			t.Fatal(n, err)
+		}
+		wantTags(t, got, 7, 2)
+	}, "Pair", "PacketPair")
+}
+
+// What a receiver holds when it is closed is closed.
+func TestFilesOfAClosedConn(t *testing.T) {
+	before := fdCount(t)
+	for range rounds(200) {
+		s, r, err := pipe.Pair()
+		must(t, err)
+		files := tagged(t, 0, 2)
+		must(t, s.Send(bg, []byte("x")))
+		must(t, s.SendFiles(bg, []byte("y"), files...))
+		_, err = r.Recv(bg, make([]byte, 1))
+		must(t, err)
+		must(t, r.Close())
+		must(t, s.Close())
+		closeFiles(files)
+	}
+	if n := fdCount(t); n != before {
+		t.Errorf("%d descriptors, before %d", n, before)
+	}
+	s, r, err := pipe.Pair()
+	must(t, err)
+	files := tagged(t, 0, 1)
+	held := fdCount(t)
+	rawRights(t, s, []byte{9, 0, 0, 0, 0, 0, 0, 0, 'h'}, files)
+	done := make(chan error)
+	go func() { _, _, err := r.RecvFiles(bg, make([]byte, 9), 1); done <- err }()
+	for fdCount(t) == held {
+		time.Sleep(time.Millisecond)
+	}
+	must(t, r.Close())
+	within(t, "RecvFiles", func() { wantErr(t, "RecvFiles", <-done, os.ErrClosed) })
+	if n := fdCount(t); n != held-1 {
+		t.Errorf("%d descriptors, want %d", n, held-1)
+	}
+	closeFiles(files)
+	s.Close()
+}
+
+// rawRights sends bytes and descriptors past the frames.
+func rawRights(t testing.TB, c *pipe.Conn, b []byte, files []*os.File) {
+	t.Helper()
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = rawFD(t, f)
+	}
+	must(t, unix.Sendmsg(rawFD(t, c), b, unix.UnixRights(fds...), nil, 0))
+}
+
+func TestCase173_LargeDescriptorNumber(t *testing.T) {
+	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
+		f := tagged(t, 3, 1)[0]
+		fd, err := unix.FcntlInt(uintptr(rawFD(t, f)), unix.F_DUPFD_CLOEXEC, 1500)
+		if err == unix.EINVAL {
+			t.Skip("RLIMIT_NOFILE is below 1500")
+		}
+		must(t, err)
+		f.Close()
+		high := os.NewFile(uintptr(fd), "high")
+		must(t, s.SendFiles(bg, []byte("x"), high))
+		must(t, high.Close())
+		_, files, err := r.RecvFiles(bg, make([]byte, 1), 1)
+		must(t, err)
+		wantTags(t, files, 3, 1)
+	}, "Pair", "PacketPair")
+}
+
+func TestCase174_NoneOrWrongFiles(t *testing.T) {
+	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
+		must(t, s.SendFiles(bg, []byte("none")))
+		n, files, err := r.RecvFiles(bg, make([]byte, 9), 9)
+		if n != 4 || files != nil || err != nil {
+			t.Errorf("%d, %v, %v", n, files, err)
+		}
+		closed := tagged(t, 0, 1)
+		closeFiles(closed)
+		wantErr(t, "nil", s.SendFiles(bg, nil, os.Stdout, nil), os.ErrInvalid)
+		wantErr(t, "closed", s.SendFiles(bg, nil, os.Stdout, closed[0]), os.ErrClosed)
+		_, _, err = r.RecvFiles(bg, nil, -1)
+		wantErr(t, "max -1", err, os.ErrInvalid)
+		must(t, s.CloseWrite())
+		_, _, err = r.RecvFiles(bg, nil, 1)
+		wantErr(t, "end", err, io.EOF)
+	}, "Pair", "PacketPair")
+	r, w, err := pipe.OneWay()
+	must(t, err)
+	closeAfter(t, r, w)
+	wantErr(t, "pipe", w.SendFiles(bg, nil, os.Stdout), unix.EOPNOTSUPP)
+	_, _, err = r.RecvFiles(bg, nil, 1)
+	wantErr(t, "pipe", err, unix.EOPNOTSUPP)
+}
+
+func TestCase175_ManyFiles(t *testing.T) {
+	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
+		files := tagged(t, 0, 300)
+		defer closeFiles(files)
+		before := fdCount(t)
+		for _, n := range []int{254, 300} {
+			err := s.SendFiles(bg, []byte("x"), files[:n]...)
+			wantErr(t, fmt.Sprint(n, " files"), err, unix.EINVAL)
+			if want := fmt.Sprintf("%d files with one message, at most 253", n); !strings.Contains(err.Error(), want) {
+				t.Errorf("error %q, want %q", err, want)
+			}
+		}
+		buf := make([]byte, 9)
+		for range rounds(100) {
+			must(t, s.SendFiles(bg, []byte("y"), files[:pipe.MaxFiles]...))
+			must(t, s.SendFiles(bg, []byte("zz"), files[:pipe.MaxFiles]...))
+			n, _, err := r.RecvFiles(bg, buf, 10)
+			many := (*pipe.TooManyFilesError)(nil)
+			if n != 1 || !errors.As(err, &many) || *many != (pipe.TooManyFilesError{Files: 253, Max: 10}) || !errors.Is(err, pipe.ErrFiles) {
+				t.Fatal(n, err)
+			}
+			n, got, err := r.RecvFiles(bg, buf, pipe.MaxFiles)
+			if n != 2 || err != nil {
+				t.Fatal(n, err)
+			}
+			wantTags(t, got, 0, pipe.MaxFiles)
+		}
+		if n := fdCount(t); n != before {
+			t.Errorf("%d descriptors, before %d", n, before)
+		}
+	}, "Pair", "PacketPair")
+}
+
+// A peer that puts descriptors beside every byte of one message gets an error
+// and no memory, and nothing stays open.
+func TestTooManyFilesInOneFrame(t *testing.T) {
+	s, r, err := pipe.Pair()
+	must(t, err)
+	closeAfter(t, s, r)
+	files := tagged(t, 0, 100)
+	before := fdCount(t)
+	go func() {
+		rawRights(t, s, []byte{20, 0, 0, 0, 0, 0, 0, 0}, files)
+		for range 20 {
+			rawRights(t, s, []byte("x"), files)
+		}
+		s.SendFiles(bg, []byte("next"), files[0])
+	}()
+	var n int
+	within(t, "RecvFiles", func() { n, _, err = r.RecvFiles(bg, make([]byte, 20), 100_000) })
+	wantErr(t, "RecvFiles", err, pipe.ErrFiles)
+	if n != 20 {
+		t.Error(n)
+	}
+	n, got, err := r.RecvFiles(bg, make([]byte, 20), 1)
+	if n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+	wantTags(t, got, 0, 1)
+	if n := fdCount(t); n != before {
+		t.Errorf("%d descriptors, before %d", n, before)
+	}
+	closeFiles(files)
+}
+
+func TestCase182_ClosedAfterSending(t *testing.T) {
+	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
+		files := tagged(t, 5, 2)
+		must(t, s.SendFiles(bg, []byte("x"), files...))
+		closeFiles(files)
+		must(t, s.Close())
+		_, got, err := r.RecvFiles(bg, make([]byte, 1), 2)
+		must(t, err)
+		wantTags(t, got, 5, 2)
+	}, "Pair", "PacketPair")
+}
