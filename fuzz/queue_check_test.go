@@ -28,7 +28,6 @@ func TestQueueModel(t *testing.T) {
 		{"1 to 2 notifiers", queue{senders: 1, each: 1, notifiers: 2, crashes: 1, late: late}, 0},
 		{"1 to a notifier, closed", queue{senders: 1, each: 1, closers: 1, notifiers: 1, crashes: 1, giveUps: 1, late: late}, 2},
 		{"1 to 2 notifiers, 2 crashes", queue{senders: 1, each: 1, notifiers: 2, crashes: 2, late: late}, 2},
-		{"1 to a receiver and a notifier, closed", queue{senders: 1, each: 1, closers: 1, receivers: 1, notifiers: 1, crashes: 1}, 2},
 	} {
 		t.Run(row.name, func(t *testing.T) { holds(t, row.v.model(), row.size) })
 	}
