@@ -26,7 +26,7 @@ type RingWriter struct {
 func (w *RingWriter) Send(ctx context.Context, msg []byte) error {
 	// As Reserve and Commit do it, for what needs no wait and no second look.
 	n := len(msg)
-	if st, end := w.live, w.tail+recordSize(n); st != nil && n <= piece && end-w.head <= w.size && st.closed.Load() == 0 {
+	if st, end := w.live, w.tail+recordSize(n); st != nil && n <= piece && (end-w.head <= w.size || w.glance(st, end)) && st.closed.Load() == 0 {
 		at := w.tail&(w.size-1) + recordHead
 		copy(w.data[at:at+uint64(n)], msg)
 		w.commit(n)
@@ -122,6 +122,17 @@ func (w *RingWriter) attach() error {
 	}
 	w.live = w.st
 	return nil
+}
+
+// glance looks a few times whether there is room up to end, before all that
+// costs.
+func (w *RingWriter) glance(st *ringState, end uint64) bool {
+	head := w.spin.Glance(w.apart(&st.readerCPU), &st.head, w.head)
+	if w.tail-head > w.size {
+		return false
+	}
+	w.head = head
+	return end-head <= w.size
 }
 
 // room waits until need bytes are free.
