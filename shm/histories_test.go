@@ -31,6 +31,7 @@ type entry struct {
 const unused = ^uint32(0) // kind of an entry of a batch that was shorter
 
 type logbook struct {
+	Ready   atomic.Uint32 // how many have started
 	Used    [4]atomic.Uint32
 	AllSent [4]atomic.Uint32
 	Entries [4][logged]entry
@@ -212,6 +213,12 @@ var record = proc.Register("shm_test/record", func(ctx context.Context, a record
 	q := a.pairs()
 	defer q.close()
 	w := writer{a: a, q: q, log: a.Log.Ptr(), r: rand.New(rand.NewPCG(a.Seed, uint64(a.Me)))}
+	for w.log.Ready.Add(1); w.log.Ready.Load() < 4; { // else the first ones would be done before the last begins
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		time.Sleep(50 * time.Microsecond)
+	}
 	for sending := a.Sends; ; {
 		if sending && w.seq == a.Quota {
 			w.log.AllSent[a.Me].Store(1)
@@ -448,10 +455,14 @@ func recorded(t *testing.T, kind string, mixed, kill bool, quota int, seed uint6
 		b.Me, b.Sends, b.Recvs = i, mixed || i < 2, mixed || i >= 2
 		ps[i] = started(t)(record.Start(ctx, b))
 	}
-	wait := func(until func() bool) {
+	wait := func(what string, until func() bool) {
 		for !until() {
 			if ctx.Err() != nil {
-				t.Fatalf("%s, mixed %t, kill %t: hangs", kind, mixed, kill)
+				var used, all [4]uint32
+				for i := range used {
+					used[i], all[i] = l.Used[i].Load(), l.AllSent[i].Load()
+				}
+				t.Fatalf("%s, mixed %t, kill %t: hangs before %s: %d events, all sent %d", kind, mixed, kill, what, used, all)
 			}
 			time.Sleep(200 * time.Microsecond)
 		}
@@ -463,7 +474,16 @@ func recorded(t *testing.T, kind string, mixed, kill bool, quota int, seed uint6
 		r := rand.New(rand.NewPCG(seed, 4))
 		victim = r.IntN(4)
 		enough := uint32(quota/16 + r.IntN(quota/4))
-		wait(func() bool { return l.Used[victim].Load() >= enough || gone(victim) })
+		sentAll := func() bool { // a receiver may find nothing more then
+			var n uint32
+			for i := range l.AllSent {
+				n += l.AllSent[i].Load()
+			}
+			return n == 4 || !mixed && n == 2
+		}
+		wait(fmt.Sprintf("process %d is killed", victim), func() bool {
+			return l.Used[victim].Load() >= enough || gone(victim) || sentAll()
+		})
 		for end := clock() + r.Int64N(300_000); clock() < end; {
 		}
 		ps[victim].Kill()
@@ -472,7 +492,7 @@ func recorded(t *testing.T, kind string, mixed, kill bool, quota int, seed uint6
 	}
 	for i := range ps {
 		if mixed || i < 2 {
-			wait(func() bool { return l.AllSent[i].Load() != 0 || i == victim || gone(i) })
+			wait(fmt.Sprintf("process %d has sent all", i), func() bool { return l.AllSent[i].Load() != 0 || i == victim || gone(i) })
 		}
 	}
 	if err := q.closeSend(); err != nil {

@@ -114,8 +114,13 @@ func (o *ObjectQueue[T]) TrySend(v T) (bool, error) {
 	return o.q.TrySend(msg)
 }
 
+// ErrUndecodable is what receiving a value returns, with the codec's error
+// behind it, when the codec refused the message. That message is gone; the queue
+// goes on.
+var ErrUndecodable = errors.New("shm: the codec refused a message")
+
 // Recv receives the next value. It blocks and fails as [MessageQueue.RecvAppend],
-// and with the codec's error: the message is gone then.
+// and with [ErrUndecodable].
 func (o *ObjectQueue[T]) Recv(ctx context.Context) (v T, err error) {
 	msg, err := o.q.RecvAppend(ctx, nil)
 	if err != nil {
@@ -227,11 +232,15 @@ func (o *ObjectQueue[T]) decode(msg []byte) (v T, err error) {
 		}
 		return v, nil
 	}
-	// A codec's end of the message is no end of the stream.
-	if err = o.codec.Unmarshal(msg, &v); errors.Is(err, io.EOF) {
-		err = fmt.Errorf("shm: a message of %d bytes: %w", len(msg), io.ErrUnexpectedEOF)
+	err = o.codec.Unmarshal(msg, &v)
+	if err == nil {
+		return v, nil
 	}
-	return v, err
+	if errors.Is(err, io.EOF) { // a message's end is no end of the stream
+		err = io.ErrUnexpectedEOF
+	}
+	var none T
+	return none, fmt.Errorf("%w: %d bytes for a %T: %w", ErrUndecodable, len(msg), v, err)
 }
 
 // A Codec makes messages of values. Its methods may be called concurrently.
