@@ -189,9 +189,9 @@ func TestRobustMutexErrors(t *testing.T) {
 		t.Errorf("MarkConsistent of a free lock: %v", err)
 	}
 	m.Lock()
+	start := time.Now()
 	ctx, cancel := context.WithTimeout(bg, 20*time.Millisecond)
 	defer cancel()
-	start := time.Now()
 	if err := m.LockContext(ctx); err != context.DeadlineExceeded || time.Since(start) < 20*time.Millisecond {
 		t.Errorf("held: %v after %v", err, time.Since(start))
 	}
