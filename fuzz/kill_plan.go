@@ -186,6 +186,9 @@ func (r *Run) failures() int { return r.Stuck + r.Corrupt }
 func (s *stage) try(k int, to mark, run *Run, rep *Report) (round, error) {
 	start, steps := time.Now(), s.steps
 	r, err := s.play(to)
+	for again := 0; again < 2 && errors.Is(err, errLost); again++ {
+		r, err = s.play(to)
+	}
 	if err != nil {
 		return r, fmt.Errorf("k=%d: %w", k, err)
 	}

@@ -25,6 +25,10 @@ const eventStop = 128 // PTRACE_EVENT_STOP
 // noBreakpoints is for the test of how it goes without breakpoint registers.
 var noBreakpoints bool
 
+// errLost: in time the victim came neither to the point nor to the end. On a busy
+// machine a peer that should come behind it can come before.
+var errLost = errors.New("fuzz: lost the victim")
+
 var errVictimGone = errors.New("fuzz: the victim ended by itself")
 
 // tracer drives one thread of the victim. All of it runs on one locked thread
@@ -120,7 +124,7 @@ func (t *tracer) walk(to mark, blocked func(), broken func() bool) (h halt, err 
 	limit, prev := time.Now().Add(bootTime), t.pc
 	for t.pc != t.end {
 		if t.steps++; t.steps&1023 == 0 && (broken() || time.Now().After(limit)) {
-			return 0, fmt.Errorf("fuzz: lost the victim in %s after %d steps", t.where(), t.steps)
+			return 0, fmt.Errorf("%w in %s after %d steps", errLost, t.where(), t.steps)
 		}
 		ret, called := uint64(0), false
 		switch t.code.classify(t.pc) {
