@@ -25,18 +25,19 @@ type spinning struct {
 	Name   string
 	Budget time.Duration // < 0: never spins
 	Skips  uint32
+	Long   time.Duration // a yield that is too long; 0: never yields
 }
 
 // The two that the adaptive one is measured by. What is spun here ends long
 // after all that may come.
 var (
-	pureSpin  = spinning{"spin", time.Minute, 0}
-	pureSleep = spinning{"sleep", -1, 0}
+	pureSpin  = spinning{"spin", time.Minute, 0, 0}
+	pureSleep = spinning{"sleep", -1, 0, 0}
 )
 
 func adaptive() spinning {
-	budget, skips := futex.SpinPolicy()
-	return spinning{"adaptive", budget, skips}
+	budget, skips, long := futex.SpinPolicy()
+	return spinning{"adaptive", budget, skips, long}
 }
 
 // tripPaths are what the messages go by.
@@ -129,7 +130,7 @@ var trips = proc.Register("futex_test/trips", func(_ context.Context, p tripPlan
 	perUs := workSpeed()
 	for i, leg := range p.Legs {
 		policy := p.Spinnings[leg.Spinning]
-		futex.SetSpinPolicy(policy.Budget, policy.Skips)
+		futex.SetSpinPolicy(policy.Budget, policy.Skips, policy.Long)
 		out, in, row := &p.Out[leg.Spinning], &p.In[leg.Spinning], &p.Log.Ptr()[i]
 		before := cpuUsed()
 		play := func() error { return serveTrips(out, in, int(leg.Pause.Microseconds())*perUs) }

@@ -15,8 +15,8 @@ import (
 // To wake a sleeper on another CPU costs 35–50 µs on a virtual machine, and more
 // on a busy one; on the same CPU 5 µs. So it pays to look for about that long
 // before sleeping, if the partner can run meanwhile. Three things make it not
-// pay: one CPU only (the partner waits for us), be it that both are bound to it
-// or that the scheduler has put them there; more spinners than CPUs (they take
+// pay: one CPU only (the partner waits for us: see yield), be it that both are
+// bound to it or that the scheduler has put them there; more spinners than CPUs (they take
 // the CPUs from those that work); and a partner that stays away for long.
 
 // pollsPerLook is how often a spinner looks between two readings of the clock; a
@@ -50,12 +50,16 @@ var spinners atomic.Int32
 // A Spinner decides for one waiter of one place how long to look before it
 // sleeps, and learns: after looks that were in vain it goes to sleep at once,
 // or nearly so, for a number of waits that doubles with each, and looks that
-// were not bring it back. The zero value spins by this policy. A Spinner serves one
+// were not bring it back. Before it sleeps it gives the CPU to others that want
+// it, and learns likewise if that helps. The zero value spins by this policy. A Spinner serves one
 // goroutine at a time and may be private or shared memory.
 type Spinner struct {
 	budget int32 // in µs; 0: the policy's own, < 0: never
 	misses uint32
 	skips  uint32
+	// As misses and skips, of yields.
+	inVain     uint32
+	unyielding uint32
 }
 
 // SetBudget fixes how long each wait looks before it sleeps: never if d is
@@ -79,9 +83,10 @@ func (s *Spinner) SetBudget(d time.Duration) {
 // apart says that the partner does not share this waiter's only CPU: true
 // where nothing better is known and more than one CPU is there.
 func (s *Spinner) Wait(apart bool, ready func() bool) bool {
-	if ready() {
-		return true
-	}
+	return ready() || s.spin(apart, ready) || s.budget == 0 && s.yield(ready)
+}
+
+func (s *Spinner) spin(apart bool, ready func() bool) bool {
 	budget := spinPolicy.budget
 	switch {
 	case s.budget < 0 || s.budget == 0 && budget < 0:

@@ -2,15 +2,16 @@ package futex
 
 import "time"
 
-// SetSpinPolicy changes the constants of this process's policy of spinning. It
-// returns what undoes that. No other goroutine may spin meanwhile.
-func SetSpinPolicy(budget time.Duration, skips uint32) (undo func()) {
-	was := spinPolicy
-	spinPolicy.budget, spinPolicy.maxSkips = budget, skips
-	return func() { spinPolicy = was }
+// SetSpinPolicy changes the constants of this process's policy of spinning, and
+// from when on a yield was too long. It returns what undoes that. No other
+// goroutine may spin meanwhile.
+func SetSpinPolicy(budget time.Duration, skips uint32, long time.Duration) (undo func()) {
+	was, yielding := spinPolicy, yieldPolicy
+	spinPolicy.budget, spinPolicy.maxSkips, yieldPolicy.long = budget, skips, long
+	return func() { spinPolicy, yieldPolicy = was, yielding }
 }
 
 // SpinPolicy returns what the policy's constants are.
-func SpinPolicy() (budget time.Duration, skips uint32) {
-	return spinPolicy.budget, spinPolicy.maxSkips
+func SpinPolicy() (budget time.Duration, skips uint32, long time.Duration) {
+	return spinPolicy.budget, spinPolicy.maxSkips, yieldPolicy.long
 }
