@@ -93,7 +93,7 @@ func (b *Barrier) wait(ctx context.Context, t ticket) error {
 	defer l.leave()
 	p := pinTo(w)
 	defer p.unpin()
-	slept, long := false, false
+	yielded, slept, long := false, false, false
 	for {
 		ends := b.ends.Load()
 		v := b.state.Load()
@@ -106,6 +106,12 @@ func (b *Barrier) wait(ctx context.Context, t ticket) error {
 			}
 			raceAcquire()
 			return err
+		}
+		if !yielded {
+			yielded = true
+			if yielderOf(addressOfState(&b.state)).yield(func() bool { return b.state.Load() != v }) {
+				continue
+			}
 		}
 		if v&waiters == 0 {
 			if !b.state.CompareAndSwap(v, v|waiters) {

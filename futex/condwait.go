@@ -169,7 +169,7 @@ func (c *Cond) await(ctx context.Context, s *waiterSlot, q *condQueue, w *condWa
 		}
 	}
 	defer func() { q.head <- struct{}{} }()
-	for {
+	for yielded := false; ; {
 		// At the head of the line only this goroutine hands out, so that of
 		// what it finds here nothing changes behind its back before it sleeps.
 		select {
@@ -184,6 +184,12 @@ func (c *Cond) await(ctx context.Context, s *waiterSlot, q *condQueue, w *condWa
 				return c.withdraw(s, q, w, err)
 			}
 			continue
+		}
+		if !yielded {
+			yielded = true
+			if yielderOf(addressOfState(&s.state)).yield(func() bool { return signals(s.state.Load()) > 0 }) {
+				continue
+			}
 		}
 		if to := withWaiting(v|waiters, waiting(v), 0); v != to {
 			if !s.state.CompareAndSwap(v, to) {

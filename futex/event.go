@@ -94,7 +94,7 @@ func (e *Event) waitSlow(ctx context.Context, first uint32) error {
 	if err == nil {
 		defer l.leave()
 	}
-	for {
+	for yielded := false; ; {
 		v := e.state.Load()
 		// It is set, or has been since it was in its first state.
 		if v&eventSet != 0 || (v^first)&eventTurns != 0 {
@@ -102,6 +102,12 @@ func (e *Event) waitSlow(ctx context.Context, first uint32) error {
 		}
 		if err != nil {
 			return err
+		}
+		if !yielded {
+			yielded = true
+			if yielderOf(addressOfWord(&e.state)).yield(func() bool { return e.state.Load() != v }) {
+				continue
+			}
 		}
 		if v&waiters == 0 && !e.state.CompareAndSwap(v, v|waiters) {
 			continue

@@ -128,6 +128,11 @@ func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) 
 		}
 		pause(1)
 	}
+	if yielderOf(addressOfState(&s.state)).yield(func() bool { return tokens(s.state.Load()) > 0 }) {
+		if ok, err := take(); ok || err != nil {
+			return err
+		}
+	}
 	defer done(beginWait(addressOfState(&s.state)))
 	w := lowWord(&s.state)
 	key := lineKey{addr: w}

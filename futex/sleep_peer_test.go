@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/proc"
 	"github.com/rawipc/rawipc/shm"
+
+	"golang.org/x/sys/unix"
 )
 
 // relay is what two processes on one CPU wake each other with, in turn.
@@ -23,10 +26,12 @@ type relay struct {
 	Cond    futex.Cond
 	Barrier futex.Barrier
 	Sem     [2]futex.Semaphore
+	Event   [2]futex.Event
 	Turn    int
 	Word    [2]atomic.Uint32
 	P50     atomic.Int64 // ns of a round trip
 	Mean    atomic.Int64
+	Slept   atomic.Int64 // how often both slept, by the kernel's count
 }
 
 type runner struct {
@@ -34,6 +39,7 @@ type runner struct {
 	Kind  string
 	Who   int
 	Trips int
+	Count bool // of Slept: both keep to one thread
 }
 
 // trip gives the turn to the other and waits until it is who's again, as
@@ -56,6 +62,18 @@ func (r *relay) trip(kind string, who int) error {
 			return err
 		}
 		return r.Sem[0].Acquire(bg)
+	case "Event":
+		if who == 0 {
+			r.Event[1].Set()
+		}
+		if err := r.Event[who].Wait(bg); err != nil {
+			return err
+		}
+		r.Event[who].Reset()
+		if who == 1 {
+			r.Event[0].Set()
+		}
+		return nil
 	case "Wait, Wake": // what any of these needs
 		mine := &r.Word[who]
 		if who == 0 {
@@ -103,6 +121,12 @@ func (r *relay) trip(kind string, who int) error {
 var runRelay = proc.Register("runRelay", func(ctx context.Context, a runner) error {
 	r := a.Relay.Ptr()
 	took := make([]time.Duration, a.Trips)
+	if a.Count {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		before := switches()
+		defer func() { r.Slept.Add(switches() - before) }()
+	}
 	start := time.Now()
 	last := start
 	for i := range took {
@@ -120,7 +144,24 @@ var runRelay = proc.Register("runRelay", func(ctx context.Context, a runner) err
 	return nil
 })
 
+// switches is how often this thread has gone to sleep: it counts when a thread
+// gives the CPU away because it waits, not when it yields.
+func switches() int64 {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
+		panic(err)
+	}
+	return u.Nvcsw
+}
+
 func relayOn(t testing.TB, cpu int, kind string, trips int) (p50, mean float64) {
+	t.Helper()
+	r := relayed(t, runner{Kind: kind, Trips: trips}, cpu)
+	return float64(r[0]), float64(r[1])
+}
+
+// relayed returns p50, mean, and how often both slept.
+func relayed(t testing.TB, a runner, cpu int) [3]int64 {
 	t.Helper()
 	s, err := shm.New(func(r *relay) error { return r.Barrier.Init(2) })
 	if err != nil {
@@ -129,7 +170,8 @@ func relayOn(t testing.TB, cpu int, kind string, trips int) (p50, mean float64) 
 	defer s.Close()
 	var p [2]*proc.Process
 	for who := range p {
-		p[who], err = runRelay.StartCmd(within(t), &proc.Cmd{CPUs: []int{cpu}}, runner{s, kind, who, trips})
+		a.Relay, a.Who = s, who
+		p[who], err = runRelay.StartCmd(within(t), &proc.Cmd{CPUs: []int{cpu}}, a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +179,27 @@ func relayOn(t testing.TB, cpu int, kind string, trips int) (p50, mean float64) 
 	for _, p := range p {
 		succeeds(t, p)
 	}
-	return float64(s.Ptr().P50.Load()), float64(s.Ptr().Mean.Load())
+	r := s.Ptr()
+	return [3]int64{r.P50.Load(), r.Mean.Load(), r.Slept.Load()}
+}
+
+// On one CPU the partner gets it by a yield, and hardly anybody sleeps.
+func TestYieldBeforeSleep(t *testing.T) {
+	cpu, trips := theCPUs(t)[0], 500
+	for _, kind := range []string{"Semaphore", "Event", "Cond, Mutex", "Cond, RobustMutex", "Barrier"} {
+		var all []float64
+		for start := time.Now(); ; {
+			slept := float64(relayed(t, runner{Kind: kind, Trips: trips, Count: true}, cpu)[2]) / float64(2*trips)
+			if all = append(all, slept); slept < 0.3 {
+				t.Logf("%s: %.2f sleeps a wait", kind, slept)
+				break
+			}
+			if time.Since(start) > hang {
+				t.Errorf("%s: %.2f sleeps a wait, want less than 0.3 once", kind, all)
+				break
+			}
+		}
+	}
 }
 
 // Sleeping round trips on one CPU, where the time is the primitive's and not
@@ -159,7 +221,8 @@ func TestSleepBesideC(t *testing.T) {
 		{"Cond, Mutex", "cond", 1.3},
 		{"Cond, RobustMutex", "robust", 1.3},
 		{"Barrier", "barrier", 1.3},
-		{"Semaphore", "sem", 0},
+		{"Semaphore", "sem", 1.3},
+		{"Event", "sem", 1.3},
 		{"Wait, Wake", "sem", 0},
 	} {
 		var p50, mean, cp50, cmean, ratios []float64

@@ -57,9 +57,7 @@ type Spinner struct {
 	budget int32 // in µs; 0: the policy's own, < 0: never
 	misses uint32
 	skips  uint32
-	// As misses and skips, of yields.
-	inVain     uint32
-	unyielding uint32
+	yields yielder
 }
 
 // SetBudget fixes how long each wait looks before it sleeps: never if d is
@@ -83,7 +81,7 @@ func (s *Spinner) SetBudget(d time.Duration) {
 // apart says that the partner does not share this waiter's only CPU: true
 // where nothing better is known and more than one CPU is there.
 func (s *Spinner) Wait(apart bool, ready func() bool) bool {
-	return ready() || s.spin(apart, ready) || s.budget == 0 && s.yield(ready)
+	return ready() || s.spin(apart, ready) || s.budget == 0 && spinPolicy.budget >= 0 && s.yields.yield(ready)
 }
 
 func (s *Spinner) spin(apart bool, ready func() bool) bool {

@@ -1,12 +1,13 @@
 package futex
 
 import (
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// yieldPolicy says when giving the CPU away pays: see [Spinner.yield]. As
+// yieldPolicy says when giving the CPU away pays: see [yielder.yield]. As
 // spinPolicy it is variable for benchmarks and tests only.
 var yieldPolicy = struct {
 	// long is what a yield takes at least if the CPU goes to somebody who does
@@ -17,30 +18,43 @@ var yieldPolicy = struct {
 	maxSkips uint32
 }{300 * time.Microsecond, 4096}
 
-// yield is the last that a waiter tries before it sleeps: it lets others run on
-// this CPU. If the partner is one of them, the kernel switches to him and, when
-// he waits in turn, back: for half of what sleep and wake take, which he is
-// spared too.
+// A yielder is what the waits of one place have learned of yields. Goroutines
+// that use it at once may mix up its counts, which makes them learn less.
+type yielder struct {
+	inVain, skips atomic.Uint32
+}
+
+// yield is the last that a waiter tries before it sleeps, and before it says so
+// to those who would then have to wake it: it lets others run on this CPU. If
+// the partner is one of them, the kernel switches to him and, when he waits in
+// turn, back: for half of what sleep and wake take, which he is spared too.
 //
 // It does not pay where nobody else wants the CPU, nor where one who computes
 // has it for milliseconds: a sleeper would get it back as soon as he is woken.
 // After either a number of waits that doubles each time goes without.
-func (s *Spinner) yield(ready func() bool) bool {
-	switch {
-	case s.unyielding > 0:
-		s.unyielding--
+func (y *yielder) yield(ready func() bool) bool {
+	if n := y.skips.Load(); n > 0 {
+		y.skips.Store(n - 1)
 		return false
-	case spinPolicy.budget < 0 || yieldPolicy.long == 0:
+	}
+	if yieldPolicy.long == 0 {
 		return false
 	}
 	start := time.Now()
 	unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // the runtime may go on without us
-	ok := ready()
+	ok, vain := ready(), y.inVain.Load()
 	if ok && time.Since(start) < yieldPolicy.long {
-		s.inVain /= 2
+		y.inVain.Store(vain / 2)
 		return true
 	}
-	s.inVain = min(s.inVain+1, 16)
-	s.unyielding = min(uint32(1)<<s.inVain, yieldPolicy.maxSkips)
+	vain = min(vain+1, 16)
+	y.inVain.Store(vain)
+	y.skips.Store(min(uint32(1)<<vain, yieldPolicy.maxSkips))
 	return ok
 }
+
+// yielders are those of the places that have no [Spinner], by address. That two
+// share one makes them learn less.
+var yielders [256]yielder
+
+func yielderOf(addr uintptr) *yielder { return &yielders[(addr>>4^addr>>12)&255] }
