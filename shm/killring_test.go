@@ -180,6 +180,16 @@ var (
 	killRingSend = ringOp("send",
 		func(s *ringStage) error { return s.send(1) },
 		func(s *ringStage) error { return s.send(2) }, ringReader(2), refill)
+	// Without a fence, as after many messages; so is the first one a recv takes.
+	killRingPlainSend = ringOp("send without a fence",
+		func(s *ringStage) error { shm.PlainAtOnce(); return s.send(1) },
+		func(s *ringStage) error { return s.send(2) }, ringReader(2), refill)
+	killRingPlainRecv = ringOp("recv without a fence",
+		func(s *ringStage) error {
+			shm.PlainAtOnce()
+			return errors.Join(s.send(1), second(s.recv()), s.send(1), s.w().Close(), disown(s))
+		},
+		func(s *ringStage) error { return second(s.recv()) }, ringSender, drain)
 	killRingFirst = ringOp("first send",
 		func(s *ringStage) error { s.w(); return nil },
 		func(s *ringStage) error { return errors.Join(s.send(1), s.send(2)) },
@@ -225,6 +235,8 @@ func disown(s *ringStage) error {
 }
 
 func TestKillPointsRingSend(t *testing.T) {
-	killQueue(t, killRingSend, killRingFirst, killRingReserve, killRingEnd)
+	killQueue(t, killRingSend, killRingPlainSend, killRingFirst, killRingReserve, killRingEnd)
 }
-func TestKillPointsRingRecv(t *testing.T) { killQueue(t, killRingRecv, killRingPeek) }
+func TestKillPointsRingRecv(t *testing.T) {
+	killQueue(t, killRingRecv, killRingPlainRecv, killRingPeek)
+}

@@ -43,18 +43,21 @@ type ringState struct {
 	// other one, who then wakes it.
 	readerSleeps atomic.Uint32
 	writerSleeps atomic.Uint32
-	_            [108]byte
-	tail         atomic.Uint64 // the writer's
-	_            [120]byte
-	head         atomic.Uint64 // the reader's
-	_            [120]byte
+	// Each plain word is set by the end that commits without a fence: see goPlain.
+	readerPlain atomic.Uint32
+	writerPlain atomic.Uint32
+	_           [100]byte
+	tail        atomic.Uint64 // the writer's
+	_           [120]byte
+	head        atomic.Uint64 // the reader's
+	_           [120]byte
 	// Whose the ends are, and whether he lives.
 	writer futex.Liveness
 	reader futex.Liveness
 }
 
 const (
-	ringLayout = "ring 2: u64 length, 8-byte records"
+	ringLayout = "ring 3: u64 length, 8-byte records"
 	asleep     = 1 << 31 // in a sleeps word
 	joined     = 1 << 30 // and somebody came by: look again
 	recordHead = 8
@@ -114,6 +117,9 @@ type ring struct {
 	mine  *futex.Liveness
 	spin  futex.Spinner
 	myCPU uint32
+
+	plain   bool   // this end commits without a fence
+	commits uint32 // since it last looked whether it may
 }
 
 // share makes o a second view of the same object, in this process.
@@ -186,7 +192,7 @@ func (o *ring) claim(end *futex.Liveness, cpu *atomic.Uint32, sleeps *atomic.Uin
 	} else if !ok {
 		return fmt.Errorf("shm: the ring has a live %s already: %w", name, unix.EBUSY)
 	}
-	o.mine, o.myCPU = end, futex.PinnedCPU()
+	o.mine, o.myCPU, o.plain, o.commits = end, futex.PinnedCPU(), false, 0
 	cpu.Store(o.myCPU)
 	rouseEnd(sleeps)
 	return nil

@@ -91,7 +91,14 @@ func (r *RingReader) advance(size uint64) {
 	r.head += size
 	r.next = 0
 	raceRelease()
-	r.live.head.Store(r.head)
+	if r.plain {
+		storePlain(&r.live.head, r.head)
+	} else {
+		r.live.head.Store(r.head)
+		if r.commits++; r.commits >= plainAfter {
+			r.goPlain(&r.live.readerPlain)
+		}
+	}
 	wakeEnd(&r.live.writerSleeps)
 }
 
@@ -121,7 +128,7 @@ func (r *RingReader) more(ctx context.Context) error {
 		r.tail = r.st.tail.Load()
 		return r.tail == r.head && r.st.closed.Load() == 0
 	}
-	if err := r.waitEnd(ctx, &r.st.readerSleeps, &r.st.writer, r.apart(&r.st.writerCPU), empty); err != nil {
+	if err := r.waitEnd(ctx, &r.st.readerSleeps, &r.st.writerPlain, &r.st.writer, r.apart(&r.st.writerCPU), empty); err != nil {
 		return err
 	}
 	if r.tail == r.head {

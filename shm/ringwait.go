@@ -13,13 +13,14 @@ import (
 //
 // SYNC ring-sleep: the sleeper stores sleeps, then looks again; the other end
 // stores its position, then looks at sleeps (wakeEnd). All four are
-// sequentially consistent, so at least one sees the other's store: nobody
-// sleeps on a ring that has what he waits for.
+// sequentially consistent, save the store of a busy end, for which the sleeper
+// makes up (ring-plain); so at least one sees the other's store: nobody sleeps
+// on a ring that has what he waits for.
 //
 // SYNC ring-death: who is killed between that store and the wake wakes the
 // sleeper by his death. The sleeper looks at the ring again when the dead one is
 // gone to his last thread, and only then says ErrPeerDead.
-func (o *ring) waitEnd(ctx context.Context, sleeps *atomic.Uint32, peer *futex.Liveness, apart bool, blocked func() bool) error {
+func (o *ring) waitEnd(ctx context.Context, sleeps, otherPlain *atomic.Uint32, peer *futex.Liveness, apart bool, blocked func() bool) error {
 	if o.spin.Wait(apart, func() bool { return !blocked() }) {
 		raceAcquire()
 		return nil
@@ -31,6 +32,7 @@ func (o *ring) waitEnd(ctx context.Context, sleeps *atomic.Uint32, peer *futex.L
 		life := peer.Word()
 		alive := life.Addr.Load() == life.Old
 		dead := !alive && peer.Dead()
+		settled := settle(otherPlain)
 		if !blocked() {
 			break
 		}
@@ -38,8 +40,13 @@ func (o *ring) waitEnd(ctx context.Context, sleeps *atomic.Uint32, peer *futex.L
 		switch {
 		case dead:
 			return ErrPeerDead
-		case alive:
+		case alive && settled:
 			_, err = futex.WaitAny(ctx, futex.Word{Addr: sleeps, Old: asleep}, life)
+		case alive:
+			err = briefly(ctx, func(ctx context.Context) error {
+				_, err := futex.WaitAny(ctx, futex.Word{Addr: sleeps, Old: asleep}, life)
+				return err
+			})
 		case life.Addr.Load() == 0: // nobody's: who comes will wake us
 			err = futex.WaitContext(ctx, sleeps, asleep)
 		default: // dying

@@ -86,7 +86,14 @@ func (w *RingWriter) commit(n int) {
 	w.setLength(w.tail, n)
 	w.tail += recordSize(n)
 	raceRelease()
-	w.live.tail.Store(w.tail)
+	if w.plain {
+		storePlain(&w.live.tail, w.tail)
+	} else {
+		w.live.tail.Store(w.tail)
+		if w.commits++; w.commits >= plainAfter {
+			w.goPlain(&w.live.writerPlain)
+		}
+	}
 	wakeEnd(&w.live.readerSleeps)
 }
 
@@ -141,7 +148,7 @@ func (w *RingWriter) room(ctx context.Context, need uint64) error {
 		w.head = w.st.head.Load()
 		return w.tail+need-w.head > w.size && w.tail-w.head <= w.size
 	}
-	err := w.waitEnd(ctx, &w.st.writerSleeps, &w.st.reader, w.apart(&w.st.readerCPU), full)
+	err := w.waitEnd(ctx, &w.st.writerSleeps, &w.st.readerPlain, &w.st.reader, w.apart(&w.st.readerCPU), full)
 	if err == nil && w.tail-w.head > w.size {
 		err = w.corrupt(w.head, w.tail, 0)
 	}
