@@ -131,7 +131,9 @@ func ours(t *testing.T, kind string, trip bool, count, size int, cpus []int) (x,
 }
 
 // Round trips on one CPU, where the time is not the hypervisor's, and the flow
-// of large messages. Ours and C's take turns.
+// of large messages. Ours and C's take turns. C sleeps in read(2) and write(2);
+// ours yields its CPU before it sleeps, which on two CPUs, where it then hardly
+// sleeps at all, is another thing: those figures are for information.
 func TestBesideC(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector multiplies the time")
