@@ -149,7 +149,7 @@ func TestBesideC(t *testing.T) {
 		}
 	}
 	one, two := cpus[:1], cpus[:min(2, len(cpus))]
-	trips, msgs, n := 2000, 5000, 3
+	trips, msgs, n := 2000, 3000, 3
 	switch {
 	case testing.Short():
 		trips, msgs, n = 500, 500, 1
