@@ -90,9 +90,10 @@ func trips(t testing.TB, n int, cpus []int) (p50, mean float64) {
 // hopeless is where a ratio is no noise any more.
 const hopeless = 20
 
-// Round trips of 64 bytes between two processes that sleep. On one CPU the time
-// is the queue's; on two it is the machine's, and has no goal. C and Go take
-// turns, for the machine's speed changes from second to second.
+// Round trips of 64 bytes between two processes. On one CPU the time is the
+// queue's; on two it is the machine's, and has no goal. C sleeps in mq_receive(3);
+// ours yields its CPU before it sleeps, and on two CPUs then hardly sleeps at
+// all. C and Go take turns, for the machine's speed changes from second to second.
 func TestBesideC(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector multiplies the time")

@@ -57,6 +57,13 @@ func doom(t testing.TB, name string, sending bool) (d doomed, p *proc.Process) {
 	return d, start(t, toil, nil, d)
 }
 
+// free gives back what a round took: there are many rounds.
+func (d doomed) free(t testing.TB) {
+	t.Helper()
+	must(t, d.Begun.Close())
+	must(t, d.Done.Close())
+}
+
 func kill(t testing.TB, p *proc.Process) {
 	t.Helper()
 	must(t, p.Kill())
@@ -103,6 +110,7 @@ func TestCase201_SenderKilled(t *testing.T) {
 		if begun, done := d.Begun.Ptr().Load(), d.Done.Ptr().Load(); next != done && next != begun {
 			t.Fatalf("round %d: %d messages came, %d were sent, %d begun", round, next, done, begun)
 		}
+		d.free(t)
 	}
 }
 
@@ -151,6 +159,7 @@ func TestCase201_ReceiverKilled(t *testing.T) {
 		if first > done {
 			lost++
 		}
+		d.free(t)
 	}
 	t.Logf("%d messages were in dead hands", lost)
 }

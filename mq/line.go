@@ -3,25 +3,29 @@ package mq
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// The file is pipe/line.go: the two packages stand alone, so each has its own.
+// The file is pipe/line.go, as turn.go and yield.go are pipe's: the two packages
+// stand alone, so each has its own.
 
 // A line orders the callers of one direction of a descriptor and cancels the
 // one at its head.
 //
 // A deadline is the only way out of the poller, and it belongs to the
-// descriptor, not to a goroutine. So callers queue for one token and only its
-// holder waits in the poller. When the holder's context ends, the deadline goes
-// to the past; before the token is passed on, that has either not happened and
-// never will, or has been undone. The deadline of the user applies to all: it
+// descriptor, not to a goroutine. So callers take turns and only the holder of
+// the turn waits in the poller. When its context ends, the deadline goes to the
+// past; before the turn is passed on, that has either not happened and never
+// will, or has been undone. The deadline of the user applies to all: it
 // ends the holder's wait, and each next holder meets it in turn.
 type line struct {
-	token  chan struct{}                     // filled: nobody holds it
+	turn
+	try    attempter
+	fd     int
 	wait   func(func(fd uintptr) bool) error // RawConn.Read or RawConn.Write
 	set    func(time.Time) error             // File.SetReadDeadline or …Write…
 	closed *atomic.Bool
@@ -33,6 +37,10 @@ type line struct {
 	step   func(fd uintptr) bool
 	expire func()
 	joined chan struct{} // expire has run
+	patience
+
+	using sync.Mutex  // held while fd is used outside the poller
+	timed atomic.Bool // the user has set a deadline
 
 	mu    sync.Mutex // guards what follows, and the descriptor's deadline
 	user  time.Time  // the deadline that the user asked for
@@ -42,14 +50,20 @@ type line struct {
 // past is any time that is over: not the zero time, which means no deadline.
 var past = time.Unix(1, 0)
 
-// init prepares the line. try makes one attempt that doesn't block and returns
-// false if it would have.
-func (l *line) init(wait func(func(uintptr) bool) error, set func(time.Time) error, closed *atomic.Bool, try func(fd uintptr) bool) {
-	l.token, l.joined = make(chan struct{}, 1), make(chan struct{}, 1)
-	l.token <- struct{}{}
-	l.wait, l.set, l.closed = wait, set, closed
+// An attempter makes one attempt that doesn't block and returns false if it
+// would have.
+type attempter interface{ attempt(fd uintptr) bool }
+
+// init prepares the line. Without an fd, -1, callers don't look for what they
+// wait for but park at once.
+func (l *line) init(fd int, wait func(func(uintptr) bool) error, set func(time.Time) error, closed *atomic.Bool, try attempter) {
+	l.pass, l.joined = make(chan struct{}, 1), make(chan struct{}, 1)
+	l.fd, l.try, l.wait, l.set, l.closed = fd, try, wait, set, closed
+	if fd < 0 {
+		l.rest, l.until = maxRest, math.MaxInt64
+	}
 	// Built once: a closure for each call would be an allocation for each.
-	l.step = func(fd uintptr) bool { return try(fd) || l.arm() }
+	l.step = func(fd uintptr) bool { return l.look(l.ctx, fd) || l.arm() }
 	l.expire = func() {
 		l.mu.Lock()
 		l.ended = true
@@ -59,29 +73,17 @@ func (l *line) init(wait func(func(uintptr) bool) error, set func(time.Time) err
 	}
 }
 
-// enter waits for the token.
-func (l *line) enter(ctx context.Context) error {
-	select {
-	case <-l.token:
-		return nil
-	default:
-	}
-	select {
-	case <-l.token:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// leave passes the token on.
-func (l *line) leave() { l.token <- struct{}{} }
-
 // run attempts until an attempt is through, and waits in the poller between
 // them. It returns nil (the attempt left its own result), ctx.Err(),
 // os.ErrDeadlineExceeded for the user's deadline, or os.ErrClosed. Only the
-// holder of the token calls it.
+// holder of the turn calls it.
 func (l *line) run(ctx context.Context) error {
+	l.fresh = true
+	if l.fd >= 0 && !l.timed.Load() {
+		if found, err := l.lookBefore(ctx); found || err != nil {
+			return err
+		}
+	}
 	l.ctx = ctx
 	err := l.wait(l.step)
 	l.ctx = nil
@@ -95,6 +97,24 @@ func (l *line) run(ctx context.Context) error {
 		return os.ErrClosed // the poller has a private error for it
 	}
 	return err
+}
+
+// lookBefore looks without the poller, whose own looks cost more: that is, with
+// no deadline to be kept, and with what keeps Close away.
+func (l *line) lookBefore(ctx context.Context) (bool, error) {
+	l.using.Lock()
+	defer l.using.Unlock()
+	if l.closed.Load() {
+		return false, os.ErrClosed
+	}
+	return l.look(ctx, uintptr(l.fd)), nil
+}
+
+// unused waits, once closed is set, until nobody looks without the poller any
+// more: a moment.
+func (l *line) unused() {
+	l.using.Lock()
+	defer l.using.Unlock()
 }
 
 // arm lets the context end the wait that is about to begin. It returns true if
@@ -134,6 +154,7 @@ func (l *line) setUser(t time.Time) error {
 		return os.ErrClosed
 	}
 	l.user = t
+	l.timed.Store(!t.IsZero())
 	if l.ended {
 		return nil // disarm will set it
 	}

@@ -137,9 +137,9 @@ func (q *Queue) init(fd int) error {
 		return err
 	}
 	q.f, q.rc, q.size = f, rc, a.msgsize
-	q.in.init(rc.Read, f.SetReadDeadline, &q.closed, q.in.attempt)
-	q.in.look = func(fd uintptr) { q.in.now = q.in.attempt(fd) }
-	q.out.init(rc.Write, f.SetWriteDeadline, &q.closed, q.out.attempt)
-	q.out.look = func(fd uintptr) { q.out.now = q.out.attempt(fd) }
+	q.in.init(fd, rc.Read, f.SetReadDeadline, &q.closed, &q.in)
+	q.in.once = func(fd uintptr) { q.in.now = q.in.attempt(fd) }
+	q.out.init(fd, rc.Write, f.SetWriteDeadline, &q.closed, &q.out)
+	q.out.once = func(fd uintptr) { q.out.now = q.out.attempt(fd) }
 	return nil
 }

@@ -26,10 +26,10 @@ type Queue struct {
 var _ syscall.Conn = (*Queue)(nil)
 
 // A receiver is the receiving half; its fields belong to the holder of the
-// line's token. A sender likewise.
+// line's turn. A sender likewise.
 type receiver struct {
 	line
-	look func(fd uintptr) // attempt once, leaving now
+	once func(fd uintptr) // attempt, leaving now
 	now  bool
 
 	buf  []byte
@@ -40,7 +40,7 @@ type receiver struct {
 
 type sender struct {
 	line
-	look func(fd uintptr)
+	once func(fd uintptr)
 	now  bool
 
 	msg  []byte
@@ -122,15 +122,14 @@ func (q *Queue) TrySend(msg []byte, prio uint) (bool, error) {
 	}
 	raceRelease()
 	out := &q.out
-	select {
-	case <-out.token:
+	if out.tryEnter() {
 		defer out.leave()
-	default: // another is at it, perhaps for long
+	} else { // another is at it, perhaps for long
 		out = new(sender)
-		out.look = func(fd uintptr) { out.now = out.attempt(fd) }
+		out.once = func(fd uintptr) { out.now = out.attempt(fd) }
 	}
 	out.msg, out.prio = msg, prio
-	err := q.rc.Control(out.look)
+	err := q.rc.Control(out.once)
 	out.msg = nil
 	if err != nil {
 		return false, os.ErrClosed
@@ -149,15 +148,14 @@ func (q *Queue) TryRecv(buf []byte) (n int, prio uint, ok bool, err error) {
 		return 0, 0, false, err
 	}
 	in := &q.in
-	select {
-	case <-in.token:
+	if in.tryEnter() {
 		defer in.leave()
-	default:
+	} else {
 		in = new(receiver)
-		in.look = func(fd uintptr) { in.now = in.attempt(fd) }
+		in.once = func(fd uintptr) { in.now = in.attempt(fd) }
 	}
 	in.buf = buf
-	err = q.rc.Control(in.look)
+	err = q.rc.Control(in.once)
 	in.buf = nil
 	switch {
 	case err != nil:
@@ -259,5 +257,7 @@ func (q *Queue) Close() error {
 	if q.closed.Swap(true) {
 		return os.ErrClosed
 	}
+	q.in.unused()
+	q.out.unused()
 	return q.f.Close()
 }

@@ -1,6 +1,7 @@
 package mq
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -60,10 +61,20 @@ func mqUnlink(name string) error {
 // can change, and a call with this time ends even then.
 var atOnce [2]int64
 
+// quickCopy is the size in bytes up to which a call is raw: it can't block, and
+// unlike an ordinary one costs nothing when Go's scheduler looks. A longer copy
+// would keep the scheduler waiting.
+const quickCopy = 64 << 10
+
 // mqSend sends or fails with EAGAIN. It never blocks.
 func mqSend(fd int, msg []byte, prio uint) error {
 	for {
-		_, _, errno := unix.Syscall6(unix.SYS_MQ_TIMEDSEND, uintptr(fd), uintptr(pointer(msg)), uintptr(len(msg)), uintptr(prio), uintptr(unsafe.Pointer(&atOnce)), 0)
+		var errno unix.Errno
+		if len(msg) <= quickCopy {
+			_, _, errno = syscall.RawSyscall6(unix.SYS_MQ_TIMEDSEND, uintptr(fd), uintptr(pointer(msg)), uintptr(len(msg)), uintptr(prio), uintptr(unsafe.Pointer(&atOnce)), 0)
+		} else {
+			_, _, errno = syscall.Syscall6(unix.SYS_MQ_TIMEDSEND, uintptr(fd), uintptr(pointer(msg)), uintptr(len(msg)), uintptr(prio), uintptr(unsafe.Pointer(&atOnce)), 0)
+		}
 		switch errno {
 		case 0:
 			return nil
@@ -79,7 +90,13 @@ func mqSend(fd int, msg []byte, prio uint) error {
 // mqReceive is the counterpart of mqSend.
 func mqReceive(fd int, buf []byte, prio *uint32) (int, error) {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_MQ_TIMEDRECEIVE, uintptr(fd), uintptr(pointer(buf)), uintptr(len(buf)), uintptr(unsafe.Pointer(prio)), uintptr(unsafe.Pointer(&atOnce)), 0)
+		var n uintptr
+		var errno unix.Errno
+		if len(buf) <= quickCopy {
+			n, _, errno = syscall.RawSyscall6(unix.SYS_MQ_TIMEDRECEIVE, uintptr(fd), uintptr(pointer(buf)), uintptr(len(buf)), uintptr(unsafe.Pointer(prio)), uintptr(unsafe.Pointer(&atOnce)), 0)
+		} else {
+			n, _, errno = syscall.Syscall6(unix.SYS_MQ_TIMEDRECEIVE, uintptr(fd), uintptr(pointer(buf)), uintptr(len(buf)), uintptr(unsafe.Pointer(prio)), uintptr(unsafe.Pointer(&atOnce)), 0)
+		}
 		switch errno {
 		case 0:
 			return int(n), nil

@@ -174,11 +174,9 @@ func (c *Conn) endRecv() {
 // dropFiles closes what a closed Conn holds. Whoever is receiving will do it
 // when it has done.
 func (c *Conn) dropFiles() {
-	select {
-	case <-c.in.token:
+	if c.in.tryEnter() {
 		c.in.dropAll()
 		c.in.leave()
-	default:
 	}
 }
 
@@ -245,6 +243,8 @@ func (c *Conn) Close() error {
 	if c.closed.Swap(true) {
 		return os.ErrClosed
 	}
+	c.in.unused()
+	c.out.unused()
 	err := c.f.Close()
 	c.dropFiles()
 	return err

@@ -30,7 +30,10 @@
 //
 // Every call that waits takes a context and ends with its error as soon as the
 // context does. No thread is held meanwhile: waiting is done by Go's network
-// poller. A Conn is also a [net.Conn], so encoding/gob and net/rpc run over it.
+// poller. Before that, for 50 µs at most, a call gives its CPU to others and looks
+// again, since most answers come sooner than a sleeper wakes; where they don't,
+// calls learn to do without. A Conn is also a [net.Conn], so encoding/gob and
+// net/rpc run over it.
 //
 // [Conn.SendFiles] sends open files along with a message. [Select] waits for
 // several Conns, Listeners, processes or queues at once; [Splice] and [Tee] move

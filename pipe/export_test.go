@@ -1,4 +1,30 @@
 package pipe
 
+import (
+	"context"
+	"time"
+)
+
 // ParseControl is parseControl for its fuzz test.
 var ParseControl = parseControl
+
+// A Turn is a turn, for its tests.
+type Turn struct{ t turn }
+
+func NewTurn() *Turn                            { return &Turn{turn{pass: make(chan struct{}, 1)}} }
+func (t *Turn) Enter(ctx context.Context) error { return t.t.enter(ctx) }
+func (t *Turn) TryEnter() bool                  { return t.t.tryEnter() }
+func (t *Turn) Leave()                          { t.t.leave() }
+func (t *Turn) Waiters() int                    { return int(t.t.state.Load() / waiter) }
+
+// Rest is how long a receiver parks at once after its latest look in vain, and
+// whether that time is now; nobody may receive meanwhile.
+func (c *Conn) Rest() (rest time.Duration, resting bool) {
+	return c.in.rest, time.Since(began) < c.in.until
+}
+
+// The constants of looking.
+const (
+	MinRest = minRest
+	MaxRest = maxRest
+)

@@ -3,6 +3,8 @@ package pipe
 import (
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // PassFiles lends the descriptor for a child process: the Conn stays open and the
@@ -22,6 +24,30 @@ func (c *Conn) PassFiles() ([]*os.File, error) {
 		return nil, fmt.Errorf("pipe: Conn can't be passed: a frame is half sent, %d bytes are to go (Flush sends them): %w", n, os.ErrInvalid)
 	}
 	return []*os.File{c.f}, nil
+}
+
+// File returns a duplicate of the descriptor, for calls and programs that this
+// package doesn't know. It is the caller's to close; closing it or the Conn leaves
+// the other open. Both are one open file: it doesn't block (O_NONBLOCK), and
+// what is done to its flags is done to the Conn's. What goes through it passes
+// by the frames.
+//
+// Errors: those of PassFiles, for the same reasons; EMFILE if the process has no
+// descriptors left.
+func (c *Conn) File() (*os.File, error) {
+	if _, err := c.PassFiles(); err != nil {
+		return nil, err
+	}
+	fd := -1
+	var err error
+	// From 3 up, so that it can't become a standard stream.
+	if c.rc.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3) }) != nil {
+		return nil, os.ErrClosed
+	}
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(fd), "pipe"), nil
 }
 
 // TakeFiles makes a zero Conn of the file that PassFiles gave, in the child. It

@@ -122,4 +122,10 @@ func rawWrite(t testing.TB, c *pipe.Conn, b []byte) {
 
 // blocked gives goroutines time to get into a wait. Nothing depends on its
 // being long enough, but a test that wants them there sees more.
-func blocked() { time.Sleep(20 * time.Millisecond) }
+func blocked() {
+	if testing.Short() {
+		time.Sleep(8 * time.Millisecond)
+		return
+	}
+	time.Sleep(20 * time.Millisecond)
+}

@@ -26,8 +26,8 @@ type Listener struct {
 	st      unix.Stat_t // of the name in the file system
 
 	line
-	fd  int // result of an attempt
-	err error
+	accepted int // result of an attempt
+	err      error
 }
 
 var (
@@ -83,7 +83,7 @@ func listen(network, name string) (*Listener, error) {
 		return fail(err)
 	}
 	l.f = f
-	l.line.init(rc.Read, f.SetReadDeadline, &l.closed, l.attempt)
+	l.line.init(-1, rc.Read, f.SetReadDeadline, &l.closed, l)
 	return l, nil
 }
 
@@ -192,13 +192,13 @@ func (l *Listener) AcceptConn(ctx context.Context) (*Conn, error) {
 		if l.err != nil {
 			return nil, os.NewSyscallError("accept4", l.err)
 		}
-		peer, err := peerOf(l.fd)
+		peer, err := peerOf(l.accepted)
 		if err != nil || !l.allowed(peer) {
-			unix.Close(l.fd)
+			unix.Close(l.accepted)
 			continue
 		}
 		c := new(Conn)
-		if err := c.init(l.fd); err != nil {
+		if err := c.init(l.accepted); err != nil {
 			return nil, err
 		}
 		return c, nil
@@ -214,7 +214,7 @@ func (l *Listener) allowed(p Peer) bool {
 
 func (l *Listener) attempt(fd uintptr) bool {
 	for {
-		l.fd, _, l.err = unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+		l.accepted, _, l.err = unix.Accept4(int(fd), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
 		switch l.err {
 		case unix.EINTR, unix.ECONNABORTED:
 		case unix.EAGAIN:

@@ -146,8 +146,8 @@ func (c *Conn) init(fd int) error {
 	}
 	c.f, c.rc, c.mode = f, rc, m
 	c.in.mode, c.out.mode = m, m
-	c.in.init(rc.Read, f.SetReadDeadline, &c.closed, c.in.attempt)
-	c.out.init(rc.Write, f.SetWriteDeadline, &c.closed, c.out.attempt)
+	c.in.init(fd, rc.Read, f.SetReadDeadline, &c.closed, &c.in)
+	c.out.init(fd, rc.Write, f.SetWriteDeadline, &c.closed, &c.out)
 	return nil
 }
 
@@ -196,8 +196,10 @@ func describe(fd int) (m mode, err error) {
 }
 
 // SetSize asks the kernel for a pipe that holds at least bytes bytes and returns
-// what it got: a power of two, 64 KiB if nobody asks. Large pipes carry large
-// messages about twice as fast.
+// what it got: a power of two. If nobody asks a pipe holds 64 KiB, and 256 KiB
+// once a Conn has sent a message of 16 KiB or more through it; large pipes carry
+// large messages up to three times as fast. A Conn leaves alone what SetSize has
+// set.
 //
 // Errors: EPERM above fs.pipe-max-size; EBUSY if more than that is in the pipe
 // just now; EBADF for a socket, which has no such size.
@@ -205,6 +207,9 @@ func SetSize(c syscall.Conn, bytes int) (int, error) {
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return 0, err
+	}
+	if conn, ok := c.(*Conn); ok {
+		conn.out.sized.Store(true)
 	}
 	var n int
 	var serr error

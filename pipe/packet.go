@@ -73,9 +73,7 @@ func (in *receiver) readPacketOnce(fd int, dst []byte, s *spare) (n int, empty b
 				empty = empty || stamped
 			}
 		} else {
-			in.iov[0], in.iov[1] = dst, s.bytes[:]
-			n, err = unix.Readv(fd, in.iov[:])
-			in.iov = [2][]byte{}
+			n, err = in.pipeCaller.read(fd, dst, s.bytes[:])
 		}
 		if err != unix.EINTR {
 			return n, empty, err

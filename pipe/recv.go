@@ -13,6 +13,7 @@ import (
 const (
 	headSize  = 8    // the length that stands before a message
 	readAhead = 8192 // room for what arrives behind the bytes that are wanted
+	cacheLine = 64
 	firstPart = 16 << 10
 
 	// controlSize is above what the kernel can put beside bytes: MaxFiles
@@ -21,13 +22,14 @@ const (
 )
 
 // A receiver is the receiving half of a Conn. Its fields belong to the holder
-// of the line's token.
+// of the line's turn.
 //
 // Bytes go from the kernel straight to the caller's memory; only what one read
 // brings beyond that goes through ahead. Of the current frame, part comes
 // first, then ahead[r:w], then what is still in the kernel.
 type receiver struct {
 	line
+	pipeCaller
 	mode mode
 
 	ahead   []byte
@@ -38,8 +40,7 @@ type receiver struct {
 
 	looking bool   // the attempt only looks
 	dst     []byte // where the attempt puts what is wanted
-	iov     [2][]byte
-	n       int // result of the attempt: bytes into dst, or 0 with end
+	n       int    // result of the attempt: bytes into dst, or 0 with end
 	end     bool
 	err     error
 	msg     message
@@ -99,10 +100,9 @@ func (in *receiver) readOnce(fd int) (n int, err error) {
 			n, in.nControl, in.flags, err = in.msg.recv(fd, a, b, in.control, 0)
 			in.flags &= unix.MSG_CTRUNC
 		case len(in.dst) == 0:
-			n, err = unix.Read(fd, in.ahead[in.w:])
+			n, err = in.pipeCaller.read(fd, in.ahead[in.w:], nil)
 		default:
-			in.iov[0], in.iov[1] = in.dst, in.ahead
-			n, err = unix.Readv(fd, in.iov[:])
+			n, err = in.pipeCaller.read(fd, in.dst, in.ahead)
 		}
 		if err != unix.EINTR {
 			return n, err
@@ -115,7 +115,9 @@ func (in *receiver) readOnce(fd int) (n int, err error) {
 // ahead must be empty, or bytes would change places.
 func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error) {
 	if in.ahead == nil {
-		in.ahead = make([]byte, readAhead)
+		// A message behind its length then lies as it did in the sender's memory
+		// and in the kernel's: copies between unlike places take longer.
+		in.ahead = make([]byte, cacheLine+readAhead)[cacheLine-headSize:]
 		if in.mode.local {
 			in.control = make([]byte, controlSize)
 		}
@@ -126,7 +128,7 @@ func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error)
 	}
 	in.dst = dst
 	err := in.run(ctx)
-	in.dst, in.iov = nil, [2][]byte{}
+	in.dst = nil
 	switch {
 	case err != nil:
 		return 0, err

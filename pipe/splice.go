@@ -64,7 +64,7 @@ func Tee(ctx context.Context, dst, src syscall.Conn, n int64) (copied int64, err
 		if err == nil && k == 0 {
 			err = io.EOF
 		}
-		copied = int64(k)
+		copied = max(0, int64(k)) // -1 beside an error
 		return true, err
 	})
 	return copied, err

@@ -1,6 +1,7 @@
 package pipe
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +20,7 @@ type message struct {
 // the kernel. n is a packet's own size, which may be above the room.
 func (m *message) recv(fd int, a, b, control []byte, flags int) (n, nControl, gotFlags int, err error) {
 	m.set(a, b, control)
-	r, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.hdr)), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC))
+	r, _, errno := syscall.RawSyscall6(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.hdr)), uintptr(flags|unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC), 0, 0, 0)
 	nControl, gotFlags = int(m.hdr.Controllen), int(m.hdr.Flags)
 	m.clear()
 	if errno != 0 {
@@ -31,7 +32,7 @@ func (m *message) recv(fd int, a, b, control []byte, flags int) (n, nControl, go
 // send sends a and then b, with control.
 func (m *message) send(fd int, a, b, control []byte) (int, error) {
 	m.set(a, b, control)
-	r, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.hdr)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT)
+	r, _, errno := syscall.RawSyscall6(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.hdr)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0, 0)
 	m.clear()
 	if errno != 0 {
 		return 0, errno
@@ -58,3 +59,55 @@ func (m *message) set(a, b, control []byte) {
 
 // clear lets go of callers' memory.
 func (m *message) clear() { m.hdr, m.iov = unix.Msghdr{}, [2]unix.Iovec{} }
+
+// A pipeCaller reads and writes a pipe that doesn't block.
+//
+// A system call that copies for longer than 20 µs may lose its place to Go's
+// scheduler, and coming back takes as long again. So large ones are raw, with
+// RWF_NOWAIT, which makes sure that they can't block, whatever a process
+// that shares the descriptor does to its O_NONBLOCK. Small ones would be slower
+// by it. A FIFO doesn't know the flag, nor does a kernel before 6.4.
+type pipeCaller struct{ unknown bool }
+
+// largeCall is the size in bytes from which a call is a large one.
+const largeCall = 16 << 10
+
+// read reads into a and then b.
+func (p *pipeCaller) read(fd int, a, b []byte) (int, error) {
+	if len(a) == 0 {
+		a, b = b, nil
+	}
+	if len(b) == 0 && len(a) < largeCall {
+		return unix.Read(fd, a)
+	}
+	iov := [2]unix.Iovec{{Base: unsafe.SliceData(a)}, {Base: unsafe.SliceData(b)}}
+	iov[0].SetLen(len(a))
+	iov[1].SetLen(len(b))
+	if len(a)+len(b) >= largeCall && !p.unknown {
+		r, _, errno := syscall.RawSyscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 2, ^uintptr(0), ^uintptr(0), unix.RWF_NOWAIT)
+		if p.unknown = errno == unix.EOPNOTSUPP; !p.unknown {
+			return result(r, errno)
+		}
+	}
+	r, _, errno := syscall.Syscall(unix.SYS_READV, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 2)
+	return result(r, errno)
+}
+
+func (p *pipeCaller) write(fd int, a []byte) (int, error) {
+	if len(a) >= largeCall && !p.unknown {
+		iov := unix.Iovec{Base: unsafe.SliceData(a)}
+		iov.SetLen(len(a))
+		r, _, errno := syscall.RawSyscall6(unix.SYS_PWRITEV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, ^uintptr(0), ^uintptr(0), unix.RWF_NOWAIT)
+		if p.unknown = errno == unix.EOPNOTSUPP; !p.unknown {
+			return result(r, errno)
+		}
+	}
+	return unix.Write(fd, a)
+}
+
+func result(r uintptr, errno unix.Errno) (int, error) {
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(r), nil
+}

@@ -1,0 +1,127 @@
+package pipe
+
+import (
+	"context"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// This file is the whole policy of waiting without sleeping.
+//
+// A goroutine that parks in the poller and is woken pays for the scheduler, for
+// epoll and for the kernel's own sleep: two to four times what the message
+// costs. Most answers come sooner than that. So who finds nothing gives the CPU
+// away by sched_yield(2) and looks again, for a moment: on one CPU that hands it
+// to the peer, as sleeping would; on several it saves waking a sleeper on
+// another one.
+//
+// What it may cost is bounded:
+//   - a moment is lookFor, and it ends with the context;
+//   - after one in vain the line parks at once for some time, which doubles with
+//     each, so who never gains by it pays next to nothing, and who waits long
+//     uses no CPU;
+//   - on a busy CPU somebody else gets it and keeps it for milliseconds, where
+//     a sleeper would have been woken before: that counts as in vain;
+//   - few of a process look at a time, the others park.
+//
+// Tried before: to sleep in ppoll(2) on the descriptor and an eventfd, without
+// the poller. It took 1.5 times as long as C's blocking read, this takes as long
+// as that; and on one CPU it kept the other goroutines waiting until Go's
+// scheduler noticed, up to 10 ms.
+
+const (
+	lookFor = 50 * time.Microsecond
+	tooLong = 300 * time.Microsecond // somebody else had the CPU
+
+	minRest = time.Millisecond
+	maxRest = 256 * time.Millisecond
+	forget  = 1024 // a look with success takes this part off the rest
+
+	// After drySpell calls that found nothing at first, calls yield before they
+	// look, but for one in checkEach.
+	drySpell  = 4
+	checkEach = 16
+
+	// While all goes well one call in clockEach looks how long it took.
+	clockEach = 4
+)
+
+// lookers counts those of this process that look now.
+var lookers atomic.Int32
+
+// maxLookers is how many may. Two goroutines that talk need one each.
+var maxLookers = int32(max(2, runtime.NumCPU()))
+
+// began is what times are counted from: a reading is one call then, not two.
+var began = time.Now()
+
+// A patience is what a line has learned about looking. It belongs to the holder
+// of the turn.
+type patience struct {
+	fresh bool          // the call has not looked yet
+	dry   uint8         // calls in a row that found nothing at first
+	rest  time.Duration // how long to park at once, after the latest in vain
+	until time.Duration // and when that is over
+}
+
+// look attempts, and again for a moment if that may be worth it. The result is
+// that of the last attempt.
+func (l *line) look(ctx context.Context, fd uintptr) bool {
+	hasty := !l.fresh || l.dry < drySpell || l.dry%checkEach == 0
+	if hasty && l.try.attempt(fd) {
+		if l.fresh {
+			l.dry = 0
+		}
+		return true
+	}
+	if l.fresh {
+		l.dry++
+		l.fresh = false
+	}
+	if l.rest == 0 && l.dry%clockEach != 0 {
+		yield()
+		if l.try.attempt(fd) {
+			return true
+		}
+		hasty = true
+	}
+	start := time.Since(began)
+	if start < l.until {
+		return !hasty && l.try.attempt(fd)
+	}
+	if lookers.Add(1) <= maxLookers {
+		defer lookers.Add(-1)
+		return l.keepLooking(ctx, fd, start)
+	}
+	lookers.Add(-1)
+	return !hasty && l.try.attempt(fd)
+}
+
+func (l *line) keepLooking(ctx context.Context, fd uintptr, start time.Duration) bool {
+	for again := false; ctx.Err() == nil; again = true {
+		if again && runtime.GOMAXPROCS(0) == 1 {
+			runtime.Gosched() // to a peer in this process
+		}
+		yield()
+		found := l.try.attempt(fd)
+		now := time.Since(began)
+		if found && now-start < tooLong {
+			if l.rest -= l.rest / forget; l.rest < minRest {
+				l.rest = 0
+			}
+			return true
+		}
+		if now-start > lookFor {
+			l.rest = min(max(2*l.rest, 2*(now-start), minRest), maxRest)
+			l.until = now + l.rest
+			return found
+		}
+	}
+	return false
+}
+
+// yield lets another thread have the CPU, if there is one that wants it. It is
+// raw so that Go's scheduler doesn't take it for a wait.
+func yield() { syscall.RawSyscall6(syscall.SYS_SCHED_YIELD, 0, 0, 0, 0, 0, 0) }
