@@ -24,13 +24,14 @@ func (c *Cmd) delay() (time.Duration, error) {
 	return c.WaitDelay, nil
 }
 
-// environ returns the child's environment, with the mark.
-func (c *Cmd) environ(mark string) ([]string, error) {
+// environ returns the child's environment without the mark, and with own, which
+// take the place of entries with the same key.
+func (c *Cmd) environ(own []string) ([]string, error) {
 	env := c.Env
 	if env == nil {
 		env = os.Environ()
 	}
-	last := make(map[string]int, len(env)) // key: index of its last entry
+	last := make(map[string]int, len(env)+len(own)) // key: index of its last entry
 	for i, kv := range env {
 		if strings.IndexByte(kv, 0) >= 0 {
 			return nil, fmt.Errorf("field Env[%d] is %q: it has a NUL byte", i, kv)
@@ -46,11 +47,15 @@ func (c *Cmd) environ(mark string) ([]string, error) {
 		last[kv[:k+1]] = i
 	}
 	delete(last, envMark)
-	out := make([]string, 0, len(last)+1)
+	for _, kv := range own {
+		k, _, _ := strings.Cut(kv, "=")
+		delete(last, k)
+	}
+	out := make([]string, 0, len(last)+len(own))
 	for _, i := range slices.Sorted(maps.Values(last)) {
 		out = append(out, env[i])
 	}
-	return append(out, envMark+"="+mark), nil
+	return append(out, own...), nil
 }
 
 // cpuSet returns the mask of CPUs, or nil.
@@ -87,6 +92,9 @@ func (c *Cmd) sysAttr(pidfd *int) (*syscall.SysProcAttr, error) {
 	}
 	if sys.Pdeathsig == 0 && !c.Detach {
 		sys.Pdeathsig = syscall.SIGKILL
+	}
+	if c.Tree && !sys.UseCgroupFD {
+		sys.Cloneflags |= unix.CLONE_NEWPID
 	}
 	sys.PidFD = pidfd
 	return &sys, nil

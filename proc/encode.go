@@ -15,11 +15,13 @@ import (
 
 // payload is an encoded argument: what the child needs to build it again.
 type payload struct {
-	fn    string
+	fn    string // empty: prog is what runs
+	prog  *program
 	shape []byte   // the walk's own marks: nil or not, lengths, which handle
 	gob   []byte   // everything that holds no handle, one message a struct
 	names []string // of the files, parallel to fds
 	fds   []int    // duplicates that close closes
+	extra int      // how many of the last files are Cmd.Files
 }
 
 func (p *payload) close() {

@@ -33,6 +33,13 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	case "killed":
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case "soft", "soft-aided":
+		// As after "ulimit -S -n" in a shell; the limit is this process's start's.
+		if err := reportSoft(os.Getenv(noDispatch) == "soft-aided"); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
 	case "bomb":
 		// A program that starts children before Dispatch must not fork for ever.
 		if _, err := nothing.Start(context.Background(), struct{}{}); err != nil {

@@ -13,6 +13,7 @@ import (
 
 // Process is a child of this process. All methods may be called concurrently.
 type Process struct {
+	path  string // of a program
 	name  string
 	pid   int
 	delay time.Duration
@@ -22,13 +23,16 @@ type Process struct {
 
 	pidfd  *os.File // nil: the kernel gave none
 	rc     syscall.RawConn
-	report int // memfd; the reaper's
+	report int      // memfd; the reaper's
+	cgroup *os.File // its cgroup.kill, if it is a tree; the reaper's
+	memory oomCount // the reaper's
 
 	// mu orders signals against the reaping: once the child is reaped its pid may
 	// be another's.
 	mu       sync.Mutex
 	reaped   bool
 	released bool
+	killed   bool  // by our SIGKILL
 	cause    error // why Start's context ended, if that ended the process
 
 	// Set before done is closed.
@@ -130,7 +134,8 @@ func (p *Process) Signal(sig syscall.Signal) error { return p.signal(sig, nil) }
 // context. It does not wait, and errors are as Signal's.
 func (p *Process) Terminate() error { return p.signal(syscall.SIGTERM, nil) }
 
-// Kill ends the process by SIGKILL. It does not wait, and errors are as Signal's.
+// Kill ends the process by SIGKILL, and a tree of [Cmd.Tree] with it. It does not
+// wait, and errors are as Signal's.
 func (p *Process) Kill() error { return p.signal(syscall.SIGKILL, nil) }
 
 func (p *Process) signal(sig syscall.Signal, cause error) error {
@@ -141,6 +146,10 @@ func (p *Process) signal(sig syscall.Signal, cause error) error {
 		return os.ErrClosed
 	case p.reaped:
 		return os.ErrProcessDone
+	}
+	if sig == unix.SIGKILL {
+		p.fell() // the process itself dies in any case, below
+		p.killed = true
 	}
 	err := error(unix.ENOSYS)
 	op := "pidfd_send_signal"

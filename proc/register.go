@@ -101,6 +101,12 @@ func (f *Func[A]) StartCmd(ctx context.Context, cmd *Cmd, a A) (*Process, error)
 		return nil, fmt.Errorf("proc: start %s: %w", f.name, err)
 	}
 	defer args.close()
+	if cmd == nil {
+		cmd = new(Cmd)
+	}
+	if cmd.Path != "" || cmd.Args != nil {
+		return nil, fmt.Errorf("proc: start %s: field Path or Args is set: a function's program is this one, see proc.Start", f.name)
+	}
 	args.fn = f.name
 	p, err := start(ctx, cmd, args)
 	if err != nil {

@@ -2,7 +2,10 @@ package proc
 
 import (
 	"fmt"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -55,4 +58,33 @@ func closeAll(fds []int) {
 	for _, fd := range fds {
 		unix.Close(fd)
 	}
+}
+
+// named is a file of Cmd.Files.
+type named struct {
+	name string
+	fd   int // a duplicate
+}
+
+// extra returns duplicates of c.Files, sorted by name.
+func (c *Cmd) extra() (files []named, err error) {
+	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
+		if name == "" || name == envMark || strings.ContainsAny(name, "=\x00") {
+			err = fmt.Errorf("field Files has a file called %q: want the name of an environment variable", name)
+		}
+		fd := -1
+		if err == nil {
+			if fd, err = dupConn(c.Files[name]); err != nil {
+				err = fmt.Errorf("field Files[%q]: %w", name, err)
+			}
+		}
+		if err != nil {
+			for _, f := range files {
+				unix.Close(f.fd)
+			}
+			return nil, err
+		}
+		files = append(files, named{name, fd})
+	}
+	return files, nil
 }
