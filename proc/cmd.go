@@ -67,9 +67,10 @@ type Cmd struct {
 	// excepted, and it is the one to wait for orphans. Typed objects of package
 	// shm and locks can't be passed there; Start says so.
 	//
-	// If Sys.UseCgroupFD is set, that cgroup, which has to be the tree's own,
-	// takes the namespace's place: Kill and the child's end kill all that is in
-	// it. Anything can be passed, but this process has to live for it, and those
+	// If Sys.UseCgroupFD is set, that cgroup takes the namespace's place: Kill
+	// and the child's end kill all that is in it. It has to be the tree's own,
+	// and new: Linux 6.18, at least, kills what is started in a cgroup that was
+	// killed before. Anything can be passed, but this process has to live for it, and those
 	// killed may end a moment after Wait has returned.
 	Tree bool
 

@@ -2,6 +2,7 @@ package proc_test
 
 import (
 	"context"
+	"flag"
 	"io"
 	"os"
 	"strconv"
@@ -49,6 +50,16 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	fuzz.Main(m)
+}
+
+var long = flag.Bool("long", false, "also run the forms of the tests that take minutes")
+
+// rounds is how often a test repeats itself: fewer times with -short.
+func rounds(n, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return n
 }
 
 // bound is the time after which a test that waits is stuck.
