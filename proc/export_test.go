@@ -43,8 +43,10 @@ func RequestFile(t testing.TB, program_ bool) (*os.File, string) {
 	return f, formatMark(fdFiles - fdRequest)
 }
 
-// FindEvents exposes findEvents.
+// What reads a cgroup's files.
 var (
 	FindEvents = findEvents
 	OOMKills   = oomKills
+
+	MemoryEvents = memoryEvents
 )
