@@ -35,7 +35,9 @@ type Cmd struct {
 	Dir string
 
 	// Stdin, Stdout and Stderr are lent to the child. A nil Stdin is /dev/null;
-	// nil Stdout and Stderr are this process's own.
+	// nil Stdout and Stderr are this process's own. A program, which may not
+	// expect otherwise, gets blocking files: a pipe or a FIFO is opened anew for
+	// it, but a socket becomes blocking for all who have it.
 	Stdin, Stdout, Stderr *os.File
 
 	// Files are lent to the child, too, each under a name. A program finds the

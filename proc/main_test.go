@@ -32,6 +32,21 @@ func TestMain(m *testing.M) {
 	case "stay":
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
+	case "deleted", "replaced":
+		exe, err := os.Executable()
+		if err == nil {
+			how := os.Getenv(noDispatch)
+			os.Unsetenv(noDispatch)
+			err = withoutBinary(exe, how)
+		}
+		if err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	case "init":
+		os.Stderr.WriteString(early.Error() + "\n")
+		os.Exit(7)
 	case "killed":
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "soft", "soft-aided":

@@ -182,6 +182,9 @@ func (p *Process) signal(sig syscall.Signal, cause error) error {
 func (p *Process) SyscallConn() (syscall.RawConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.released {
+		return nil, os.ErrClosed
+	}
 	if p.pidfd == nil {
 		return nil, os.NewSyscallError("pidfd_open", unix.ENOSYS)
 	}

@@ -115,6 +115,31 @@ func TestProgramDescriptors(t *testing.T) {
 	}
 }
 
+// TestBlockingStdio gives pipes in Go's non-blocking mode to a program that has
+// to wait for its input, and for room for its output.
+func TestBlockingStdio(t *testing.T) {
+	for _, limits := range []proc.Limits{{}, {Core: 1}} {
+		in, inw := oneWay(t)
+		r, w := oneWay(t)
+		p := script(t, proc.Cmd{Stdin: in, Stdout: w, Limits: limits}, `read n; head -c $n /dev/zero`)
+		in.Close()
+		w.Close()
+		time.Sleep(20 * time.Millisecond)
+		inw.WriteString("300000\n")
+		time.Sleep(20 * time.Millisecond)
+		n, err := io.Copy(io.Discard, r)
+		if s, werr := p.Wait(within(t)); n != 300_000 || err != nil || werr != nil {
+			t.Errorf("%d bytes, %v; %v, %v", n, err, s, werr)
+		}
+		rc, _ := r.SyscallConn()
+		rc.Control(func(fd uintptr) {
+			if flags, err := unix.FcntlInt(fd, unix.F_GETFL, 0); err != nil || flags&unix.O_NONBLOCK == 0 {
+				t.Errorf("our end is in blocking mode: flags %#x, %v", flags, err)
+			}
+		})
+	}
+}
+
 func TestCase223_SwappedStdio(t *testing.T) {
 	r1, w1 := oneWay(t)
 	r2, w2 := oneWay(t)

@@ -23,7 +23,7 @@ func (c *Cmd) stdio() (fds []int, err error) {
 		var fd int
 		switch {
 		case f != nil:
-			if fd, err = dupConn(f); err != nil {
+			if fd, err = c.lend(f); err != nil {
 				return fds, fmt.Errorf("%s: %w", [...]string{"Stdin", "Stdout", "Stderr"}[i], err)
 			}
 		case i > 0:
@@ -74,7 +74,7 @@ func (c *Cmd) extra() (files []named, err error) {
 		}
 		fd := -1
 		if err == nil {
-			if fd, err = dupConn(c.Files[name]); err != nil {
+			if fd, err = c.lend(c.Files[name]); err != nil {
 				err = fmt.Errorf("field Files[%q]: %w", name, err)
 			}
 		}
@@ -87,4 +87,25 @@ func (c *Cmd) extra() (files []named, err error) {
 		files = append(files, named{name, fd})
 	}
 	return files, nil
+}
+
+// lend returns a duplicate of f for the child. Go's pipes and sockets are in
+// non-blocking mode, which is the open file's, for all who have it: a program
+// that does not know of that fails with EAGAIN.
+func (c *Cmd) lend(f *os.File) (int, error) {
+	fd, err := dupConn(f)
+	if err != nil || c.Path == "" {
+		return fd, err
+	}
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK == 0 {
+		return fd, nil
+	}
+	own, err := openAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), flags&(unix.O_ACCMODE|unix.O_APPEND)|unix.O_NONBLOCK)
+	if err == nil {
+		unix.Close(fd)
+		fd = own
+	}
+	unix.SetNonblock(fd, false)
+	return fd, nil
 }
