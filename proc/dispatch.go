@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -63,9 +62,7 @@ func serve(mark string) {
 		}
 		os.Exit(exitCrash)
 	}
-	// SIGTERM counts from before the hello: once Start has returned, Terminate
-	// reaches the function's context.
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx := newTermination()
 	report := os.NewFile(fdReport, "report")
 	call, err := prepare(req, report)
 	if err != nil {
@@ -76,7 +73,6 @@ func serve(mark string) {
 	if !sayHello(helloReady, "") {
 		os.Exit(exitCrash) // the parent is gone, or gave up: nobody knows of us
 	}
-	unix.Close(fdHello)
 	run(ctx, call, report)
 }
 

@@ -46,5 +46,5 @@
 // The first Start creates one goroutine, locked to a thread, that starts all
 // children and never ends: the kernel ties "dies with its parent" to the thread
 // that created the child, so that thread has to stay. Each running child has one
-// goroutine, which ends with it, and two descriptors here.
+// goroutine, which ends with it, and three descriptors here.
 package proc

@@ -24,8 +24,16 @@ var past = time.Unix(1, 0)
 // A program's hello is that it is about to be loaded, and the end of the pipe.
 func (p *Process) awaitHello(ctx context.Context, r *os.File, program bool) error {
 	if ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, func() { r.SetReadDeadline(past) })
-		defer stop()
+		fired := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			r.SetReadDeadline(past)
+			close(fired)
+		})
+		defer func() {
+			if !stop() {
+				<-fired // no deadline may come later
+			}
+		}()
 	}
 	buf := make([]byte, maxHello)
 	read := func() (int, error) {

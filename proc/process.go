@@ -32,7 +32,11 @@ type Process struct {
 	mu       sync.Mutex
 	reaped   bool
 	released bool
-	killed   bool  // by our SIGKILL
+	killed   bool // by our SIGKILL
+	starting bool // a function that has not said hello
+	held     bool // a SIGTERM waits for the child to watch for it
+	gone     bool // the reaper has closed what p holds
+	hello    *os.File
 	cause    error // why Start's context ended, if that ended the process
 
 	// Set before done is closed.
@@ -132,6 +136,10 @@ func (p *Process) Signal(sig syscall.Signal) error { return p.signal(sig, nil) }
 
 // Terminate asks the process to end, by SIGTERM: it cancels the function's
 // context. It does not wait, and errors are as Signal's.
+//
+// A function that has not yet looked at its context gets the signal as soon as it
+// does, and one that never does not at all: that one takes [Process.Kill]. (A
+// SIGTERM of others ends it, as any process that does not expect one.)
 func (p *Process) Terminate() error { return p.signal(syscall.SIGTERM, nil) }
 
 // Kill ends the process by SIGKILL, and a tree of [Cmd.Tree] with it. It does not
@@ -147,6 +155,14 @@ func (p *Process) signal(sig syscall.Signal, cause error) error {
 	case p.reaped:
 		return os.ErrProcessDone
 	}
+	if sig == unix.SIGTERM {
+		return p.terminate(cause)
+	}
+	return p.send(sig, cause)
+}
+
+// send reaches the process, which is not reaped; p.mu is held.
+func (p *Process) send(sig syscall.Signal, cause error) error {
 	if sig == unix.SIGKILL {
 		p.fell() // the process itself dies in any case, below
 		p.killed = true

@@ -91,6 +91,9 @@ func (p *Process) conclude(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fell()
+	p.gone = true
+	p.hello.Close() // nil is fine
+	p.hello = nil
 	switch {
 	case err != nil:
 		p.err = &lostError{p.label(), os.NewSyscallError("waitid", err)}

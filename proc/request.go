@@ -23,6 +23,7 @@ const (
 const (
 	envMark    = "RAWIPC_PROC"
 	helloReady = 'K'
+	helloTerm  = 'T' // after helloReady: SIGTERM may come
 	helloExec  = 'X' // the program is about to be loaded; the end means that it was
 	helloErrno = 'N' // and a uvarint: why it was not
 	helloError = 'E'

@@ -70,22 +70,24 @@ func start(ctx context.Context, cmd *Cmd, args *payload) (*Process, error) {
 	l.fds = nil
 	p.adopt(l.pidfd)
 	p.memory = watch(l.spawn.attr.Sys) // while the child makes its way
-	woken := func() {}
-	if l.hello != nil {
-		l.hello.SetReadDeadline(time.Now().Add(helloTimeout))
-		woken = func() { l.hello.SetReadDeadline(past) }
-	}
+	p.starting = args.prog == nil
+	hello := l.hello
+	hello.SetReadDeadline(time.Now().Add(helloTimeout)) // nil is fine
+	woken := func() { hello.SetReadDeadline(past) }
 	p.govern(ctx)
 	children.add(p)
 	go p.reap(woken)
 	if l.hello == nil {
 		return p, nil
 	}
-	if err := p.awaitHello(ctx, l.hello, args.prog != nil); err != nil {
+	if err := p.awaitHello(ctx, hello, args.prog != nil); err != nil {
 		p.Kill()
 		<-p.done
 		p.Release()
 		return nil, err
+	}
+	if args.prog == nil {
+		l.hello = p.keepHello(hello)
 	}
 	return p, nil
 }
