@@ -80,7 +80,7 @@ func cpuTime() (sum time.Duration) {
 // turns, and others after each other, and how long it is to the function's first
 // line.
 func TestStartBeside(t *testing.T) {
-	n := rounds(100, 10)
+	n := rounds(100, 6)
 	if *long {
 		n = 1000
 	}

@@ -223,7 +223,7 @@ func TestCase237_ConcurrentStarts(t *testing.T) {
 // TestCase221_Races lets every method that touches the descriptor meet the end of
 // the process: none may reach a descriptor, or a process, of somebody else.
 func TestCase221_Races(t *testing.T) {
-	for range 20 {
+	for range rounds(20, 6) {
 		p, err := idle.Start(context.Background(), struct{}{})
 		if err != nil {
 			t.Fatal(err)

@@ -22,7 +22,7 @@ import (
 
 // TestThousandsOfStarts leaves no descriptor, child or mapping of a file.
 func TestThousandsOfStarts(t *testing.T) {
-	n := rounds(2000, 150)
+	n := rounds(2000, 100)
 	if *long {
 		n = 10_000
 	}
