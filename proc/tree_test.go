@@ -18,6 +18,7 @@ import (
 
 	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/proc"
+	"github.com/rawipc/rawipc/shm"
 	"golang.org/x/sys/unix"
 )
 
@@ -450,3 +451,19 @@ var isolated = proc.Register("isolated", func(ctx context.Context, _ struct{}) e
 	}
 	return nil
 })
+
+// TestTreeRefusesTyped: typed objects can't be passed into a PID namespace. Start
+// says so, with the place in the argument.
+func TestTreeRefusesTyped(t *testing.T) {
+	fuzz.Tool(t, "namespaces")
+	v, err := shm.NewValue(int64(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	p, err := lonely.StartCmd(within(t), &proc.Cmd{Tree: true}, v)
+	if p != nil || err == nil || !strings.Contains(err.Error(), "argument: shm: ") || !strings.Contains(err.Error(), "another PID namespace") {
+		t.Errorf("%v, %v", p, err)
+	}
+	noChildren(t)
+}
