@@ -21,7 +21,6 @@ type payload struct {
 	gob   []byte   // everything that holds no handle, one message a struct
 	names []string // of the files, parallel to fds
 	fds   []int    // duplicates that close closes
-	extra int      // how many of the last files are Cmd.Files
 }
 
 func (p *payload) close() {

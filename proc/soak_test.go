@@ -203,10 +203,7 @@ func TestGoRun(t *testing.T) {
 	}
 	goTool, err := exec.LookPath("go")
 	if err != nil {
-		goTool = filepath.Join(runtime.GOROOT(), "bin", "go")
-		if _, err := os.Stat(goTool); err != nil {
-			t.Skip("no go command here")
-		}
+		t.Skip("no go command here")
 	}
 	out, err := exec.Command(goTool, "run", "./testdata/run").CombinedOutput()
 	if want := "hello from a child\nexit status 0\n"; string(out) != want || err != nil {

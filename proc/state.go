@@ -106,10 +106,12 @@ type ExitError struct {
 	Msg string
 
 	// Crash is the runtime's text if a panic, in any goroutine, or another fatal
-	// error ended the process: the message, then the stacks, 1 MiB at most. Of a
-	// fatal error that is no panic ("concurrent map writes", "stack overflow") it
-	// has the stacks only: up to Go 1.26 the runtime writes that message to
-	// standard error, but not to the crash output (golang/go#76859).
+	// error ended the process: the message, then the stacks, 1 MiB at most. Up to
+	// Go 1.26 the runtime keeps the message of a fatal error that is no panic
+	// from the crash output (golang/go#76859): of those that a program can bring
+	// about ("concurrent map writes", "stack overflow" and such) it is told from
+	// the trace, unless this binary is position independent; of others Crash has
+	// the stacks only.
 	Crash []byte
 
 	// Cause is why Start's context ended, if the process was told to end for

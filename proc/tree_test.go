@@ -1,13 +1,10 @@
 package proc_test
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +16,6 @@ import (
 	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/proc"
 	"github.com/rawipc/rawipc/shm"
-	"golang.org/x/sys/unix"
 )
 
 // planted is what the root of a tree is told.
@@ -225,123 +221,6 @@ func TestCase231_TreeInCgroup(t *testing.T) {
 	gone(t, r)
 }
 
-// TestCase229_ParentGone starts the child's half as a parent does that is gone
-// when the child says hello: it must not run anything.
-func TestCase229_ParentGone(t *testing.T) {
-	for _, program := range []bool{false, true} {
-		req, n := proc.RequestFile(t, program)
-		report, err := os.CreateTemp(t.TempDir(), "report")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer report.Close()
-		for _, alive := range []bool{true, false} {
-			r, w := oneWay(t)
-			if !alive {
-				r.Close()
-			}
-			cmd := exec.Command("/proc/self/exe")
-			cmd.Env = []string{proc.EnvMark + "=" + n}
-			cmd.ExtraFiles = []*os.File{req, report, w}
-			out, err := cmd.CombinedOutput()
-			w.Close()
-			if alive && (string(out) != "ran\n" || err != nil) || !alive && (len(out) != 0 || cmd.ProcessState.ExitCode() != 2) {
-				t.Errorf("program %v, parent alive %v: %q, %v", program, alive, out, err)
-			}
-		}
-	}
-}
-
-var ran = proc.Register(proc.RanName, func(context.Context, struct{}) error {
-	fmt.Println("ran")
-	return nil
-})
-
-// starter starts processes of every kind as fast as it can; they hold Out.
-var starter = proc.Register("starter", func(_ context.Context, a planted) error {
-	ctx := context.Background()
-	sleep := []string{"sleep", "1000"}
-	path, err := exec.LookPath("sleep")
-	if err != nil {
-		return err
-	}
-	a.Out.WriteString("\n")
-	for i := 0; i < 100; i++ {
-		switch i % 4 {
-		case 0:
-			_, err = member.Start(ctx, family{Out: a.Out, In: os.Stdin})
-		case 1:
-			_, err = proc.Start(ctx, &proc.Cmd{Path: path, Args: sleep, Stdout: a.Out})
-		case 2:
-			_, err = proc.Start(ctx, &proc.Cmd{Path: path, Args: sleep, Stdout: a.Out, Limits: proc.Limits{Core: 1}})
-		case 3:
-			_, err = proc.Start(ctx, &proc.Cmd{Path: path, Args: sleep, Stdout: a.Out, Tree: a.End})
-		}
-		if err != nil {
-			return err
-		}
-	}
-	select {}
-})
-
-// TestCase229_KilledAmidStarts kills a process at some moment while it starts
-// others.
-func TestCase229_KilledAmidStarts(t *testing.T) {
-	for range rounds(60, 5) {
-		r, w := oneWay(t)
-		p := started(t, starter, nil, planted{Out: w, End: os.Geteuid() == 0})
-		w.Close()
-		if _, err := r.Read(make([]byte, 1)); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Duration(rand.IntN(15_000)) * time.Microsecond)
-		p.Kill()
-		if s, _ := p.Wait(within(t)); s == nil || s.Signal() != syscall.SIGKILL {
-			t.Fatalf("the parent: %v", s)
-		}
-		gone(t, r)
-	}
-}
-
-// generations starts itself n times, one below the other; the last one says so.
-type generations struct {
-	N   int
-	Out *os.File
-}
-
-var generation *proc.Func[generations]
-
-func init() { // a variable would refer to itself
-	generation = proc.Register("generation", func(ctx context.Context, a generations) error {
-		if a.N == 0 {
-			a.Out.WriteString("there\n")
-			select {}
-		}
-		a.N--
-		p, err := generation.Start(context.Background(), a)
-		if err != nil {
-			return err
-		}
-		a.Out.Close()
-		_, err = p.Wait(context.Background())
-		return err
-	})
-}
-
-// TestParentKilled: a parent ended by SIGKILL leaves none of three generations.
-func TestParentKilled(t *testing.T) {
-	for range rounds(100, 7) {
-		r, w := oneWay(t)
-		p := started(t, generation, nil, generations{3, w})
-		w.Close()
-		if line, err := bufio.NewReader(r).ReadString('\n'); line != "there\n" {
-			t.Fatalf("%q, %v", line, err)
-		}
-		p.Kill()
-		gone(t, r)
-	}
-}
-
 // reused gets a process's number for another process: in a PID namespace of its
 // own one can ask for that.
 var reused = proc.Register("reused", func(ctx context.Context, refuse string) error {
@@ -392,65 +271,6 @@ func TestCase220_NumberReused(t *testing.T) {
 		}
 	}
 }
-
-var where = proc.Register("where", func(context.Context, struct{}) error {
-	b, err := os.ReadFile("/proc/self/cgroup")
-	fmt.Printf("%s", b)
-	return err
-})
-
-// TestCase233_Sys: what the kernel refuses of Cmd.Sys comes back as its error,
-// and what it takes has effect. Sizes, exit signals and chosen pids, which the
-// case has, can't be said in a SysProcAttr.
-func TestCase233_Sys(t *testing.T) {
-	before := len(descriptors(t))
-	for _, tt := range []struct {
-		sys  syscall.SysProcAttr
-		want error
-	}{
-		{syscall.SysProcAttr{Cloneflags: unix.CLONE_THREAD}, syscall.EINVAL},
-		{syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: 1 << 20}, syscall.EBADF},
-		{syscall.SysProcAttr{Setctty: true, Setsid: true, Ctty: 0}, syscall.ENOTTY},
-	} {
-		if fuzz.Without("clone3") && tt.sys.UseCgroupFD {
-			tt.want = syscall.ENOSYS
-		}
-		p, err := nothing.StartCmd(within(t), &proc.Cmd{Sys: &tt.sys}, struct{}{})
-		if p != nil || !errors.Is(err, tt.want) {
-			t.Errorf("%+v: %v, %v, want %v", tt.sys, p, err, tt.want)
-		}
-	}
-	if os.Geteuid() == 0 {
-		_, err := started(t, isolated, &proc.Cmd{Sys: nobody()}, struct{}{}).Wait(within(t))
-		if err != nil {
-			t.Error(err)
-		}
-	}
-	if after := len(descriptors(t)); after != before {
-		t.Errorf("%d descriptors, %d before", after, before)
-	}
-	noChildren(t)
-	if fuzz.Without("clone3") {
-		return
-	}
-	path, dir := newCgroup(t)
-	r, w := oneWay(t)
-	p := started(t, where, &proc.Cmd{Stdout: w, Sys: &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}}, struct{}{})
-	w.Close()
-	b, _ := io.ReadAll(r)
-	if _, err := p.Wait(within(t)); err != nil || !bytes.Contains(b, []byte(filepath.Base(path))) {
-		t.Errorf("in the cgroup %s: %q, %v", path, b, err)
-	}
-}
-
-// isolated asks for what it has no right to.
-var isolated = proc.Register("isolated", func(ctx context.Context, _ struct{}) error {
-	_, err := nothing.StartCmd(ctx, &proc.Cmd{Sys: &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}}, struct{}{})
-	if !errors.Is(err, os.ErrPermission) {
-		return fmt.Errorf("a network namespace: %v", err)
-	}
-	return nil
-})
 
 // TestTreeRefusesTyped: typed objects can't be passed into a PID namespace. Start
 // says so, with the place in the argument.
