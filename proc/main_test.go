@@ -44,6 +44,12 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	case "inherits":
+		if err := listInherited(); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
 	case "init":
 		os.Stderr.WriteString(early.Error() + "\n")
 		os.Exit(7)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -137,6 +138,47 @@ func TestBlockingStdio(t *testing.T) {
 				t.Errorf("our end is in blocking mode: flags %#x, %v", flags, err)
 			}
 		})
+	}
+}
+
+// listInherited starts a program and a function in a process that has inherited
+// descriptors.
+func listInherited() error {
+	os.Unsetenv(noDispatch)
+	proc.Dispatch()
+	ctx := context.Background()
+	for _, limits := range []proc.Limits{{}, {Core: 1}} {
+		p, err := proc.Start(ctx, &proc.Cmd{Path: shell, Args: []string{"sh", "-c", "echo $(ls -l /proc/$$/fd | grep -c heirloom)"},
+			Stdout: os.Stdout, Limits: limits})
+		if err != nil {
+			return err
+		}
+		if _, err := p.Wait(ctx); err != nil {
+			return err
+		}
+	}
+	p, err := listFiles.StartCmd(ctx, &proc.Cmd{Stdout: os.Stdout}, nil)
+	if err != nil {
+		return err
+	}
+	_, err = p.Wait(ctx)
+	return err
+}
+
+// TestInheritedDescriptors: what this process got from whoever started it is not
+// for its children.
+func TestInheritedDescriptors(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "heirloom"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), noDispatch+"=inherits")
+	cmd.ExtraFiles = []*os.File{f, nil, nil, f, f, nil, nil, nil, nil, f}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "0\n0\n") || strings.Contains(string(out), "heirloom") {
+		t.Errorf("%q, %v", out, err)
 	}
 }
 
