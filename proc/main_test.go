@@ -5,6 +5,7 @@ import (
 	"flag"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -50,6 +51,15 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	case "thread":
+		// Dispatch, and so exec, in another thread than the main one.
+		runtime.LockOSThread()
+		go func() {
+			runtime.LockOSThread()
+			os.Unsetenv(noDispatch)
+			proc.Dispatch()
+		}()
+		select {}
 	case "init":
 		os.Stderr.WriteString(early.Error() + "\n")
 		os.Exit(7)

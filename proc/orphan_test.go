@@ -49,7 +49,7 @@ var ran = proc.Register(proc.RanName, func(context.Context, struct{}) error {
 // starter starts processes of every kind as fast as it can; they hold Out.
 var starter = proc.Register("starter", func(_ context.Context, a planted) error {
 	ctx := context.Background()
-	sleep := []string{"sleep", "1000"}
+	sleep := []string{"sleep", "60"}
 	path, err := exec.LookPath("sleep")
 	if err != nil {
 		return err
@@ -129,4 +129,29 @@ func TestParentKilled(t *testing.T) {
 		p.Kill()
 		gone(t, r)
 	}
+}
+
+// byThread starts a program by way of a copy of us that executes it in another
+// thread than its main one: the kernel has "dies with its parent" by thread.
+var byThread = proc.Register("by thread", func(_ context.Context, a planted) error {
+	_, err := proc.Start(context.Background(), &proc.Cmd{
+		Path: shell, Args: []string{"sh", "-c", "echo; exec sleep 60"}, Stdout: a.Out,
+		Limits: proc.Limits{Core: 1}, Env: append(os.Environ(), noDispatch+"=thread"),
+	})
+	if err != nil {
+		return err
+	}
+	a.Out.Close()
+	select {}
+})
+
+func TestProgramOfThreadDiesWithParent(t *testing.T) {
+	r, w := oneWay(t)
+	p := started(t, byThread, nil, planted{Out: w})
+	w.Close()
+	if _, err := r.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	p.Kill()
+	gone(t, r)
 }

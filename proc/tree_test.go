@@ -27,7 +27,7 @@ type planted struct {
 // root starts processes as any library may, two of which lose their parent and
 // one its session, and which hold Out; then it ends or waits for ever.
 var root = proc.Register("root", func(ctx context.Context, a planted) error {
-	cmd := exec.Command(shell, "-c", `sleep 1000 & (sleep 1000 & echo) & setsid sleep 1000 <&- & wait $!`)
+	cmd := exec.Command(shell, "-c", `sleep 60 & (sleep 60 & echo) & setsid sleep 60 <&- & wait $!`)
 	cmd.Stdout = a.Out
 	if err := cmd.Start(); err != nil {
 		return err
@@ -84,7 +84,7 @@ func TestCase231_Tree(t *testing.T) {
 	})
 	t.Run("program", func(t *testing.T) {
 		r, w := oneWay(t)
-		p := script(t, proc.Cmd{Tree: true, Stdout: w}, `echo $$; sleep 1000 & setsid sleep 1000 & exit 3`)
+		p := script(t, proc.Cmd{Tree: true, Stdout: w}, `echo $$; sleep 60 & setsid sleep 60 & exit 3`)
 		w.Close()
 		b, err := io.ReadAll(r)
 		if s, _ := p.Wait(within(t)); string(b) != "1\n" || err != nil || s.ExitCode() != 3 {
