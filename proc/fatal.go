@@ -10,7 +10,6 @@ import (
 // runtime does not write them to the crash output (golang/go#76859), but the
 // trace there shows where in memory the message stands.
 var fatals = []string{
-	"all goroutines are asleep - deadlock!",
 	"concurrent map clone and map write",
 	"concurrent map iteration and map write",
 	"concurrent map read and map write",

@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"os/signal"
 	"sync"
@@ -29,6 +30,9 @@ func newTermination() *termination {
 	t := &termination{}
 	t.Context, t.cancel = context.WithCancelCause(context.Background())
 	unix.Fstat(fdHello, &t.hello)
+	// A function may wait for nothing but to be killed. Without a timer, and as
+	// nobody waits for a signal, the runtime would call that a deadlock.
+	time.AfterFunc(math.MaxInt64, func() {})
 	return t
 }
 
