@@ -129,6 +129,28 @@ func TestStartBeside(t *testing.T) {
 	t.Logf("%-30s %9v", "Start to the first line", medianOf(first))
 }
 
+// TestStartBesideSmall is the same of a small program, which has little more in
+// it than this package.
+func TestStartBesideSmall(t *testing.T) {
+	goTool, err := exec.LookPath("go")
+	if testing.Short() || err != nil {
+		t.Skip("builds a program with the go command")
+	}
+	bin := filepath.Join(t.TempDir(), "start")
+	if out, err := exec.Command(goTool, "build", "-o", bin, "./testdata/start").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out, err := exec.Command(bin, "100").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var took, cpu [2]float64
+	if _, err := fmt.Sscan(string(out), &took[0], &cpu[0], &took[1], &cpu[1]); err != nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	t.Logf("a small program's function is %.2f × os/exec (%.0f µs), by CPU time %.2f ×", took[0]/took[1], took[1]/1e3, cpu[0]/cpu[1])
+}
+
 func TestStartBesideC(t *testing.T) {
 	cc := fuzz.Tool(t, "gcc")
 	bin := filepath.Join(t.TempDir(), "spawn")
