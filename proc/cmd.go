@@ -1,27 +1,30 @@
 package proc
 
 import (
-	"errors"
-	"fmt"
-	"maps"
-	"math/bits"
 	"os"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // DefaultWaitDelay is the time between SIGTERM and SIGKILL if [Cmd.WaitDelay] is
 // not set.
 const DefaultWaitDelay = 5 * time.Second
 
-// Cmd says how a process is made. The zero value is useful. A Cmd is only read:
-// it may be used again, and by several goroutines at once.
+// Cmd says how a process is made. For [Func.StartCmd] the zero value is useful;
+// [Start] needs a Path. A Cmd is only read: it may be used again, and by several
+// goroutines at once.
 type Cmd struct {
-	// Name names the process in errors; empty: the function's name.
+	// Path is the program that [Start] runs, as execve(2) takes it: without a
+	// slash it is a file in Dir, not one in $PATH (see exec.LookPath). A
+	// function's program is always this one.
+	Path string
+
+	// Args are the program's arguments, the first being what it is called;
+	// nil: Path alone. A function gets this process's own.
+	Args []string
+
+	// Name names the process in errors and in [Self]; empty: the function's
+	// name, or the last part of Path.
 	Name string
 
 	// Env is the whole environment, "key=value"; nil: this process's own. The
@@ -32,13 +35,23 @@ type Cmd struct {
 	Dir string
 
 	// Stdin, Stdout and Stderr are lent to the child. A nil Stdin is /dev/null;
-	// nil Stdout and Stderr are this process's own.
+	// nil Stdout and Stderr are this process's own. A program, which may not
+	// expect otherwise, gets blocking files: a pipe or a FIFO is opened anew for
+	// it, but a socket becomes blocking for all who have it.
 	Stdin, Stdout, Stderr *os.File
 
-	// Sys has further attributes for the kernel, for those who need them.
-	// Ptrace can't be used. Pdeathsig is set to SIGKILL unless Detach is set or
-	// it is given here.
+	// Files are lent to the child, too, each under a name. A program finds the
+	// number of its descriptor in the environment variable of that name; a
+	// function takes the file from [Child.File].
+	Files map[string]*os.File
+
+	// Sys has further attributes for the kernel, for those who need them:
+	// namespaces, credentials, a cgroup. Ptrace can't be used. Pdeathsig is set
+	// to SIGKILL unless Detach is set or it is given here.
 	Sys *syscall.SysProcAttr
+
+	// Limits bound what the child may use.
+	Limits Limits
 
 	// CPUs are the numbers of the CPUs that the child may run on, from 0; nil:
 	// those of the spawner's thread, which are usually this process's own. The
@@ -48,135 +61,22 @@ type Cmd struct {
 	// Detach lets the child live on when this process ends.
 	Detach bool
 
+	// Tree makes the child the root of a tree: all that it starts, and all that
+	// those start, end with it at the latest, however they were started. The
+	// child is made in a PID namespace of its own, and in a user namespace,
+	// too, if this process may not make PID namespaces else. There it is
+	// process 1: a signal that it does not handle does not end it, SIGKILL
+	// excepted, and it is the one to wait for orphans. Typed objects of package
+	// shm and locks can't be passed there; Start says so.
+	//
+	// If Sys.UseCgroupFD is set, that cgroup takes the namespace's place: Kill
+	// and the child's end kill all that is in it. It has to be the tree's own,
+	// and new: Linux 6.18, at least, kills what is started in a cgroup that was
+	// killed before. Anything can be passed, but this process has to live for it, and those
+	// killed may end a moment after Wait has returned.
+	Tree bool
+
 	// WaitDelay is the time that the child has, from the SIGTERM that it gets
 	// when Start's context ends, until SIGKILL; 0: DefaultWaitDelay.
 	WaitDelay time.Duration
-}
-
-func (c *Cmd) delay() (time.Duration, error) {
-	if c.WaitDelay < 0 {
-		return 0, fmt.Errorf("WaitDelay is %v: want 0 (for %v) or more", c.WaitDelay, DefaultWaitDelay)
-	}
-	if c.WaitDelay == 0 {
-		return DefaultWaitDelay, nil
-	}
-	return c.WaitDelay, nil
-}
-
-// environ returns the child's environment, with the mark.
-func (c *Cmd) environ(mark string) ([]string, error) {
-	env := c.Env
-	if env == nil {
-		env = os.Environ()
-	}
-	last := make(map[string]int, len(env)) // key: index of its last entry
-	for i, kv := range env {
-		if strings.IndexByte(kv, 0) >= 0 {
-			return nil, fmt.Errorf("field Env[%d] is %q: it has a NUL byte", i, kv)
-		}
-		// A key may start with '=': no variable that matters, but it is kept.
-		k := strings.IndexByte(kv[min(1, len(kv)):], '=')
-		if k < 0 && c.Env == nil {
-			continue // we got it so; nobody can ask for it
-		}
-		if k < 0 {
-			return nil, fmt.Errorf("field Env[%d] is %q: want key=value", i, kv)
-		}
-		last[kv[:k+1]] = i
-	}
-	delete(last, envMark)
-	out := make([]string, 0, len(last)+1)
-	for _, i := range slices.Sorted(maps.Values(last)) {
-		out = append(out, env[i])
-	}
-	return append(out, envMark+"="+mark), nil
-}
-
-// cpuSet returns the mask of CPUs, or nil.
-func (c *Cmd) cpuSet() (*unix.CPUSet, error) {
-	if c.CPUs == nil {
-		return nil, nil
-	}
-	if len(c.CPUs) == 0 {
-		return nil, errors.New("field CPUs is empty: want at least one CPU, or nil")
-	}
-	set := new(unix.CPUSet)
-	limit := len(set) * bits.UintSize
-	for _, cpu := range c.CPUs {
-		if cpu < 0 || cpu >= limit {
-			return nil, fmt.Errorf("CPUs has %d: want 0 to %d", cpu, limit-1)
-		}
-		set.Set(cpu)
-	}
-	return set, nil
-}
-
-// sysAttr returns the attributes for the kernel. pidfd receives the child's
-// descriptor.
-func (c *Cmd) sysAttr(pidfd *int) (*syscall.SysProcAttr, error) {
-	var sys syscall.SysProcAttr
-	if c.Sys != nil {
-		sys = *c.Sys
-	}
-	if sys.Ptrace {
-		return nil, errors.New("field Sys.Ptrace is set: the thread that starts processes can't trace them")
-	}
-	if sys.PidFD != nil {
-		return nil, errors.New("field Sys.PidFD is set: use Process.SyscallConn")
-	}
-	if sys.Pdeathsig == 0 && !c.Detach {
-		sys.Pdeathsig = syscall.SIGKILL
-	}
-	sys.PidFD = pidfd
-	return &sys, nil
-}
-
-// stdio returns duplicates of the child's first three descriptors. Duplicates
-// above 2, even of our own: if ours are closed, their numbers may be anything.
-func (c *Cmd) stdio() (fds []int, err error) {
-	defer func() {
-		if err != nil {
-			closeAll(fds)
-			fds = nil
-		}
-	}()
-	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
-		var fd int
-		switch {
-		case f != nil:
-			if fd, err = dupConn(f); err != nil {
-				return fds, fmt.Errorf("%s: %w", [...]string{"Stdin", "Stdout", "Stderr"}[i], err)
-			}
-		case i > 0:
-			if fd, err = dup(i); err == nil {
-				break
-			}
-			fallthrough // it is closed here: the child shall not miss it
-		default:
-			if fd, err = devNull(); err != nil {
-				return fds, err
-			}
-		}
-		fds = append(fds, fd)
-	}
-	return fds, nil
-}
-
-func devNull() (int, error) {
-	for {
-		fd, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return -1, &os.PathError{Op: "open", Path: os.DevNull, Err: err}
-		}
-		return fd, nil
-	}
-}
-
-func closeAll(fds []int) {
-	for _, fd := range fds {
-		unix.Close(fd)
-	}
 }

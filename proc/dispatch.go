@@ -2,10 +2,10 @@ package proc
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -26,9 +26,8 @@ const (
 // and with 2 if it panicked. In any other process it returns at once.
 //
 // In a child it takes the descriptors that came with the argument, so that
-// nothing the function starts inherits them, closes those that its parent had
-// inherited (of its parent's own none come along), removes its environment variable,
-// and lets SIGTERM cancel the function's context. It uses
+// nothing the function starts inherits them, sets the [Limits], removes its
+// environment variable, and lets SIGTERM cancel the function's context. It uses
 // [debug.SetCrashOutput] to save the text of a crash for the parent: a function
 // that sets another crash output takes that text away from [ExitError].
 func Dispatch() {
@@ -47,9 +46,6 @@ func serve(mark string) {
 		os.Exit(exitCrash)
 	}
 	closeOnExec(fdRequest, n)
-	// SIGTERM counts from before the hello: once Start has returned, Terminate
-	// reaches the function's context.
-	ctx, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	req, err := readRequest(fdRequest, n-(fdFiles-fdRequest))
 	if err != nil {
 		// Whatever the other descriptors are, they are not ours to write to.
@@ -57,7 +53,16 @@ func serve(mark string) {
 		os.Exit(exitCrash)
 	}
 	unix.Close(fdRequest)
-	req.closeStale(fdRequest + n)
+	if req.fn == "" {
+		err := req.execute()
+		if errno, ok := err.(syscall.Errno); ok {
+			sayHello(helloErrno, string(binary.AppendUvarint(nil, uint64(errno))))
+		} else {
+			sayHello(helloError, err.Error())
+		}
+		os.Exit(exitCrash)
+	}
+	ctx := newTermination()
 	report := os.NewFile(fdReport, "report")
 	call, err := prepare(req, report)
 	if err != nil {
@@ -68,7 +73,6 @@ func serve(mark string) {
 	if !sayHello(helloReady, "") {
 		os.Exit(exitCrash) // the parent is gone, or gave up: nobody knows of us
 	}
-	unix.Close(fdHello)
 	run(ctx, call, report)
 }
 
@@ -77,9 +81,18 @@ func prepare(req *request, report *os.File) (func(context.Context) error, error)
 	if err := debug.SetCrashOutput(report, debug.CrashOptions{}); err != nil {
 		return nil, fmt.Errorf("set crash output: %w", err)
 	}
+	if err := setLimits(req.limits); err != nil {
+		return nil, err
+	}
 	for i, name := range req.names {
 		req.files = append(req.files, os.NewFile(uintptr(fdFiles+i), name))
 	}
+	me = &Child{name: req.name, parent: req.parent, files: make(map[string]*os.File)}
+	handles := len(req.files) - req.extra
+	for _, f := range req.files[handles:] {
+		me.files[f.Name()] = f
+	}
+	req.files = req.files[:handles]
 	registry.mu.Lock()
 	f := registry.funcs[req.fn]
 	registry.mu.Unlock()

@@ -15,7 +15,8 @@ import (
 
 // payload is an encoded argument: what the child needs to build it again.
 type payload struct {
-	fn    string
+	fn    string // empty: prog is what runs
+	prog  *program
 	shape []byte   // the walk's own marks: nil or not, lengths, which handle
 	gob   []byte   // everything that holds no handle, one message a struct
 	names []string // of the files, parallel to fds

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -37,6 +38,18 @@ var crash = proc.Register("crash", func(_ context.Context, how string) error {
 	case "stack":
 		debug.SetMaxStack(1 << 16)
 		os.Exit(recurse(0))
+	case "map":
+		m := map[int]int{}
+		for range 4 {
+			go func() {
+				for {
+					m[1] = 1
+				}
+			}()
+		}
+		select {}
+	case "unlock":
+		new(sync.Mutex).Unlock()
 	case "nil":
 		var p *int
 		*p = 1
@@ -89,7 +102,11 @@ func TestCase215_Ends(t *testing.T) {
 		{"long error", func(t *testing.T) *proc.Process { return started(t, fail, nil, strings.Repeat("x", 100_000)) }, 1, 0, strings.Repeat("x", 100_000), "", "xxx"},
 		{"panic", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "panic") }, 2, 0, "", "ends_test.go", "exit status 2: panic: boom"},
 		{"panic in a goroutine", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "goroutine") }, 2, 0, "", "goroutine ", "panic: boom elsewhere"},
-		{"throw", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "stack") }, 2, 0, "", "ends_test.go", "exit status 2: a fatal error"},
+		{"throw", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "stack") }, 2, 0, "", "ends_test.go", "exit status 2: fatal error: stack overflow"},
+		{"two writers of a map", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "map") }, 2, 0, "", "goroutine ", "fatal error: concurrent map "},
+		{"unlock of unlocked", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "unlock") }, 2, 0, "", "ends_test.go", "fatal error: sync: unlock of unlocked mutex"},
+		{"SIGSEGV", func(t *testing.T) *proc.Process { return script(t, proc.Cmd{}, "ulimit -c 0; kill -SEGV $$") }, -1, syscall.SIGSEGV, "", "", "signal: segmentation fault"},
+		{"a program's code", func(t *testing.T) *proc.Process { return script(t, proc.Cmd{}, "exit 255") }, 255, 0, "", "", "exit status 255"},
 		{"nil dereference", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "nil") }, 2, 0, "", "SIGSEGV", "nil pointer dereference"},
 		{"Goexit", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "goexit") }, 1, 0, "the function called runtime.Goexit", "", "Goexit"},
 		{"panic after return", func(t *testing.T) *proc.Process { return started(t, crash, quiet(t), "both") }, 2, 0, "", "deferred", "panic: deferred"},

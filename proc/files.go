@@ -110,24 +110,24 @@ func fileSize(fd int) (int64, error) {
 	return st.Size, nil
 }
 
-// inherited returns the descriptors that this process got from whoever started
-// it: above stdio, what has no close-on-exec flag, as all that Go opens has one.
-// They were meant for this process. Its children close them: a pipe that they
-// held would not end for those who read it.
-var inherited = sync.OnceValue(func() (fds []int) {
+// inherited returns the largest descriptor, or 2, that this process got from
+// whoever started it: above stdio, what has no close-on-exec flag, as all that Go
+// opens has one. A pipe that children held would not end for those who read it.
+var inherited = sync.OnceValue(func() int {
+	largest := 2
 	d, err := os.Open("/proc/self/fd")
 	if err != nil {
-		return nil // no /proc: nothing can be started anyway
+		return largest // no /proc: nothing can be started anyway
 	}
 	defer d.Close()
 	names, _ := d.Readdirnames(-1)
 	for _, name := range names {
 		fd, err := strconv.Atoi(name)
-		if err == nil && fd > 2 && inheritable(fd) {
-			fds = append(fds, fd)
+		if err == nil && fd > largest && inheritable(fd) {
+			largest = fd
 		}
 	}
-	return fds
+	return largest
 })
 
 func inheritable(fd int) bool {

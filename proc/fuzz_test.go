@@ -39,8 +39,7 @@ func FuzzRequest(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	args.fn = "f"
-	whole := args.marshal()
+	whole := (&request{fn: "f", name: "n", parent: 1, deathSig: 9, shape: args.shape, gob: args.gob}).marshal()
 	f.Add(whole)
 	for i := range whole {
 		if i%7 == 0 {
@@ -63,6 +62,7 @@ func FuzzRequest(f *testing.F) {
 		if err != nil {
 			return
 		}
+		parseProgram(r.shape)
 		var a box[fuzzArgs]
 		p.decode(r, reflect.ValueOf(&a).Elem())
 	})

@@ -2,9 +2,12 @@ package proc
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,20 +21,44 @@ var past = time.Unix(1, 0)
 
 // awaitHello waits until the child is about to call its function. r's deadline
 // is set to helloTimeout, and to the past when the child has been reaped.
-func (p *Process) awaitHello(ctx context.Context, r *os.File) error {
+// A program's hello is that it is about to be loaded, and the end of the pipe.
+func (p *Process) awaitHello(ctx context.Context, r *os.File, program bool) error {
 	if ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, func() { r.SetReadDeadline(past) })
-		defer stop()
+		fired := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			r.SetReadDeadline(past)
+			close(fired)
+		})
+		defer func() {
+			if !stop() {
+				<-fired // no deadline may come later
+			}
+		}()
 	}
 	buf := make([]byte, maxHello)
-	n, err := r.Read(buf)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		// Whatever ended the waiting, a hello that has come counts.
-		n = readNow(r, buf)
+	read := func() (int, error) {
+		n, err := r.Read(buf)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			// Whatever ended the waiting, a hello that has come counts.
+			n = readNow(r, buf)
+		}
+		return n, err
+	}
+	n, err := read()
+	loading := program && n > 0 && buf[0] == helloExec
+	if loading {
+		if n = copy(buf, buf[1:n]); n == 0 {
+			n, err = read()
+		}
 	}
 	switch {
 	case n > 0 && buf[0] == helloReady:
 		return nil
+	case loading && n == 0 && (err == io.EOF || !p.Alive()):
+		return nil // it runs, or ended while it was loaded
+	case n > 0 && buf[0] == helloErrno:
+		errno, _ := binary.Uvarint(buf[1:n])
+		return &os.PathError{Op: "exec", Path: p.path, Err: syscall.Errno(errno)}
 	case n > 0:
 		return errors.New(string(buf[1:n]))
 	case ctx.Err() != nil:

@@ -99,7 +99,8 @@ func TestDescriptors(t *testing.T) {
 		}
 	}
 	slices.Sort(got)
-	want := []string{"/dev/null", "/dev/null", "/dev/null", "pipe", "report", "report"}
+	// The pipe above stdio is what the child says hello through.
+	want := []string{"/dev/null", "/dev/null", "/dev/null", "pipe", "pipe", "report", "report"}
 	if !slices.Equal(got, want) {
 		t.Errorf("the child has %q, want %q", got, want)
 	}

@@ -2,8 +2,10 @@ package proc_test
 
 import (
 	"context"
+	"flag"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -31,8 +33,45 @@ func TestMain(m *testing.M) {
 	case "stay":
 		io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
+	case "deleted", "replaced":
+		exe, err := os.Executable()
+		if err == nil {
+			how := os.Getenv(noDispatch)
+			os.Unsetenv(noDispatch)
+			err = withoutBinary(exe, how)
+		}
+		if err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	case "inherits":
+		if err := listInherited(); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
+	case "thread":
+		// Dispatch, and so exec, in another thread than the main one.
+		runtime.LockOSThread()
+		go func() {
+			runtime.LockOSThread()
+			os.Unsetenv(noDispatch)
+			proc.Dispatch()
+		}()
+		select {}
+	case "init":
+		os.Stderr.WriteString(early.Error() + "\n")
+		os.Exit(7)
 	case "killed":
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	case "soft", "soft-aided":
+		// As after "ulimit -S -n" in a shell; the limit is this process's start's.
+		if err := reportSoft(os.Getenv(noDispatch) == "soft-aided"); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		os.Exit(0)
 	case "bomb":
 		// A program that starts children before Dispatch must not fork for ever.
 		if _, err := nothing.Start(context.Background(), struct{}{}); err != nil {
@@ -42,6 +81,16 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	fuzz.Main(m)
+}
+
+var long = flag.Bool("long", false, "also run the forms of the tests that take minutes")
+
+// rounds is how often a test repeats itself: fewer times with -short.
+func rounds(n, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return n
 }
 
 // bound is the time after which a test that waits is stuck.

@@ -13,6 +13,7 @@ import (
 
 // Process is a child of this process. All methods may be called concurrently.
 type Process struct {
+	path  string // of a program
 	name  string
 	pid   int
 	delay time.Duration
@@ -22,13 +23,20 @@ type Process struct {
 
 	pidfd  *os.File // nil: the kernel gave none
 	rc     syscall.RawConn
-	report int // memfd; the reaper's
+	report int      // memfd; the reaper's
+	cgroup *os.File // its cgroup.kill, if it is a tree; the reaper's
+	memory oomCount // the reaper's
 
 	// mu orders signals against the reaping: once the child is reaped its pid may
 	// be another's.
 	mu       sync.Mutex
 	reaped   bool
 	released bool
+	killed   bool // by our SIGKILL
+	starting bool // a function that has not said hello
+	held     bool // a SIGTERM waits for the child to watch for it
+	gone     bool // the reaper has closed what p holds
+	hello    *os.File
 	cause    error // why Start's context ended, if that ended the process
 
 	// Set before done is closed.
@@ -128,9 +136,14 @@ func (p *Process) Signal(sig syscall.Signal) error { return p.signal(sig, nil) }
 
 // Terminate asks the process to end, by SIGTERM: it cancels the function's
 // context. It does not wait, and errors are as Signal's.
+//
+// A function that has not yet looked at its context gets the signal as soon as it
+// does, and one that never does not at all: that one takes [Process.Kill]. (A
+// SIGTERM of others ends it, as any process that does not expect one.)
 func (p *Process) Terminate() error { return p.signal(syscall.SIGTERM, nil) }
 
-// Kill ends the process by SIGKILL. It does not wait, and errors are as Signal's.
+// Kill ends the process by SIGKILL, and a tree of [Cmd.Tree] with it. It does not
+// wait, and errors are as Signal's.
 func (p *Process) Kill() error { return p.signal(syscall.SIGKILL, nil) }
 
 func (p *Process) signal(sig syscall.Signal, cause error) error {
@@ -141,6 +154,18 @@ func (p *Process) signal(sig syscall.Signal, cause error) error {
 		return os.ErrClosed
 	case p.reaped:
 		return os.ErrProcessDone
+	}
+	if sig == unix.SIGTERM {
+		return p.terminate(cause)
+	}
+	return p.send(sig, cause)
+}
+
+// send reaches the process, which is not reaped; p.mu is held.
+func (p *Process) send(sig syscall.Signal, cause error) error {
+	if sig == unix.SIGKILL {
+		p.fell() // the process itself dies in any case, below
+		p.killed = true
 	}
 	err := error(unix.ENOSYS)
 	op := "pidfd_send_signal"
@@ -173,6 +198,9 @@ func (p *Process) signal(sig syscall.Signal, cause error) error {
 func (p *Process) SyscallConn() (syscall.RawConn, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.released {
+		return nil, os.ErrClosed
+	}
 	if p.pidfd == nil {
 		return nil, os.NewSyscallError("pidfd_open", unix.ENOSYS)
 	}

@@ -192,14 +192,19 @@ func TestCase217_Release(t *testing.T) {
 	if _, err := p.Wait(within(t)); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("Wait after Release: %v", err)
 	}
-	if err := p.Kill(); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("Kill after Release: %v", err)
+	for what, err := range map[string]error{"Kill": p.Kill(), "Terminate": p.Terminate(), "Signal": p.Signal(0)} {
+		if !errors.Is(err, os.ErrClosed) {
+			t.Errorf("%s after Release: %v", what, err)
+		}
+	}
+	if _, err := p.SyscallConn(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("SyscallConn after Release: %v", err)
 	}
 }
 
 func TestCase237_ConcurrentStarts(t *testing.T) {
 	var wg sync.WaitGroup
-	for i := range 30 {
+	for i := range 100 {
 		wg.Go(func() {
 			p, err := exit.Start(context.Background(), i)
 			if err != nil {
@@ -218,7 +223,7 @@ func TestCase237_ConcurrentStarts(t *testing.T) {
 // TestCase221_Races lets every method that touches the descriptor meet the end of
 // the process: none may reach a descriptor, or a process, of somebody else.
 func TestCase221_Races(t *testing.T) {
-	for range 20 {
+	for range rounds(20, 6) {
 		p, err := idle.Start(context.Background(), struct{}{})
 		if err != nil {
 			t.Fatal(err)
@@ -271,8 +276,6 @@ func TestCase238_StoppedChild(t *testing.T) {
 		t.Errorf("after SIGCONT: %v, %v", s, err)
 	}
 }
-
-func TestNothingLeft(t *testing.T) { leavesNothing(t, 200) }
 
 func leavesNothing(t *testing.T, rounds int) {
 	round := func() {

@@ -19,7 +19,8 @@ func (p *Process) reap(woken func()) {
 		p.stop()
 	}
 	p.conclude(err)
-	unix.Close(p.report)
+	p.forget()
+	children.remove(p)
 	close(p.done)
 	woken()
 }
@@ -89,11 +90,17 @@ func (p *Process) collect(idType, id int) (bool, error) {
 func (p *Process) conclude(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.fell()
+	p.gone = true
+	p.hello.Close() // nil is fine
+	p.hello = nil
 	switch {
 	case err != nil:
 		p.err = &lostError{p.label(), os.NewSyscallError("waitid", err)}
 	case !p.state.Success():
+		p.state.oom = p.state.signal == unix.SIGKILL && !p.killed && p.memory.rose()
 		msg, crash := readReport(p.report)
+		crash = explain(crash)
 		p.err = &ExitError{State: p.state, Name: p.name, Pid: p.pid, Msg: msg, Crash: crash, Cause: p.cause}
 	}
 }

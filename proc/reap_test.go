@@ -80,7 +80,7 @@ func TestCase234_WithoutPidfd(t *testing.T) {
 			t.Run("Races", TestCase221_Races)
 			t.Run("Many", TestCase216_WaitFromMany)
 			t.Run("Stopped", TestCase238_StoppedChild)
-			t.Run("Left", func(t *testing.T) { leavesNothing(t, 30) })
+			t.Run("Left", func(t *testing.T) { leavesNothing(t, rounds(30, 5)) })
 			if calls[0] == "clone" {
 				p := started(t, nothing, nil, struct{}{})
 				if _, err := p.SyscallConn(); !errors.Is(err, errors.ErrUnsupported) {

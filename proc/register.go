@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"fmt"
+	"os"
 	"reflect"
 	"sync"
 )
@@ -12,7 +13,7 @@ import (
 type Func[A any] struct {
 	name string
 	run  func(context.Context, A) error
-	plan *plan // how a box[A] travels
+	plan func() (*plan, error) // how a box[A] travels
 }
 
 // box holds the argument as a field, so that what gob refuses as a whole message
@@ -45,11 +46,16 @@ func Register[A any](name string, f func(context.Context, A) error) *Func[A] {
 	if f == nil {
 		panic(fmt.Sprintf("proc: Register %q: nil function", name))
 	}
-	p, err := newPlan(reflect.TypeFor[box[A]]())
-	if err != nil {
-		panic(fmt.Sprintf("proc: Register %q: %v", name, err))
+	fn := &Func[A]{name: name, run: f, plan: sync.OnceValues(func() (*plan, error) {
+		return newPlan(reflect.TypeFor[box[A]]())
+	})}
+	// A child looks at the one type that it gets: its parent, the same program,
+	// has looked at all.
+	if _, child := os.LookupEnv(envMark); !child {
+		if _, err := fn.plan(); err != nil {
+			panic(fmt.Sprintf("proc: Register %q: %v", name, err))
+		}
 	}
-	fn := &Func[A]{name: name, run: f, plan: p}
 	registry.mu.Lock()
 	defer registry.mu.Unlock()
 	if _, ok := registry.funcs[name]; ok {
@@ -96,11 +102,21 @@ func (f *Func[A]) StartCmd(ctx context.Context, cmd *Cmd, a A) (*Process, error)
 	if err := ready(ctx); err != nil {
 		return nil, fmt.Errorf("proc: start %s: %w", f.name, err)
 	}
-	args, err := f.plan.encode(reflect.ValueOf(&box[A]{a}).Elem())
+	plan, err := f.plan()
+	if err != nil {
+		return nil, fmt.Errorf("proc: start %s: %w", f.name, err)
+	}
+	args, err := plan.encode(reflect.ValueOf(&box[A]{a}).Elem())
 	if err != nil {
 		return nil, fmt.Errorf("proc: start %s: %w", f.name, err)
 	}
 	defer args.close()
+	if cmd == nil {
+		cmd = new(Cmd)
+	}
+	if cmd.Path != "" || cmd.Args != nil {
+		return nil, fmt.Errorf("proc: start %s: field Path or Args is set: a function's program is this one, see proc.Start", f.name)
+	}
 	args.fn = f.name
 	p, err := start(ctx, cmd, args)
 	if err != nil {
@@ -110,8 +126,12 @@ func (f *Func[A]) StartCmd(ctx context.Context, cmd *Cmd, a A) (*Process, error)
 }
 
 func (f *Func[A]) bind(r *request) (func(context.Context) error, error) {
+	plan, err := f.plan()
+	if err != nil {
+		return nil, err
+	}
 	var b box[A]
-	if err := f.plan.decode(r, reflect.ValueOf(&b).Elem()); err != nil {
+	if err := plan.decode(r, reflect.ValueOf(&b).Elem()); err != nil {
 		return nil, err
 	}
 	return func(ctx context.Context) error { return f.run(ctx, b.V) }, nil

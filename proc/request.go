@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,9 +23,14 @@ const (
 const (
 	envMark    = "RAWIPC_PROC"
 	helloReady = 'K'
+	helloTerm  = 'T' // after helloReady: SIGTERM may come
+	helloExec  = 'X' // the program is about to be loaded; the end means that it was
+	helloErrno = 'N' // and a uvarint: why it was not
 	helloError = 'E'
-	magic      = "rawipc/proc request 1\n"
+	magic      = "rawipc/proc request 2\n"
 )
+
+var errRequest = errors.New("malformed request")
 
 // formatMark returns the value of envMark for a child with n descriptors from
 // fdRequest on.
@@ -43,30 +49,33 @@ func parseMark(s string) (n int, err error) {
 // request is what the child reads: sections, each a uvarint of its length and
 // its bytes. Both ends are the same binary, so it has no other versions.
 type request struct {
-	fn    string
-	stale []byte // numbers of descriptors to close, each a uvarint
-	shape []byte
-	gob   []byte
-	names []string
-	files []*os.File
+	fn       string // empty: shape is a program
+	name     string // the process's
+	limits   []byte
+	parent   int // pid, or 0 if it means nothing to the child
+	deathSig syscall.Signal
+	extra    int // how many of the last files are Cmd.Files
+	shape    []byte
+	gob      []byte
+	names    []string
+	files    []*os.File
 }
 
-func (p *payload) marshal() []byte {
-	b := make([]byte, 0, len(magic)+len(p.fn)+len(p.shape)+len(p.gob)+64)
+func (r *request) marshal() []byte {
+	var numbers []byte
+	for _, n := range []int{r.parent, int(r.deathSig), r.extra} {
+		numbers = binary.AppendUvarint(numbers, uint64(n))
+	}
+	b := make([]byte, 0, len(magic)+len(r.fn)+len(r.name)+len(r.shape)+len(r.gob)+128)
 	b = append(b, magic...)
 	section := func(s []byte) {
 		b = binary.AppendUvarint(b, uint64(len(s)))
 		b = append(b, s...)
 	}
-	section([]byte(p.fn))
-	var stale []byte
-	for _, fd := range inherited() {
-		stale = binary.AppendUvarint(stale, uint64(fd))
+	for _, s := range [][]byte{[]byte(r.fn), []byte(r.name), r.limits, numbers, r.shape, r.gob} {
+		section(s)
 	}
-	section(stale)
-	section(p.shape)
-	section(p.gob)
-	for _, name := range p.names {
+	for _, name := range r.names {
 		section([]byte(name))
 	}
 	return b
@@ -74,9 +83,8 @@ func (p *payload) marshal() []byte {
 
 // parseRequest reads what marshal wrote; files is the number of names.
 func parseRequest(b []byte, files int) (*request, error) {
-	bad := errors.New("malformed request")
 	if len(b) < len(magic) || string(b[:len(magic)]) != magic {
-		return nil, bad
+		return nil, errRequest
 	}
 	b = b[len(magic):]
 	section := func() []byte {
@@ -89,15 +97,27 @@ func parseRequest(b []byte, files int) (*request, error) {
 		b = b[size:][n:]
 		return s
 	}
-	r := &request{fn: string(section()), stale: section(), shape: section(), gob: section()}
+	r := &request{fn: string(section()), name: string(section()), limits: section()}
+	numbers := section()
+	number := func() int {
+		n, size := binary.Uvarint(numbers)
+		if size <= 0 || n > 1<<31-1 {
+			b = nil
+			return 0
+		}
+		numbers = numbers[size:]
+		return int(n)
+	}
+	r.parent, r.deathSig, r.extra = number(), syscall.Signal(number()), number()
+	r.shape, r.gob = section(), section()
 	for range files {
 		if b == nil {
-			return nil, bad
+			return nil, errRequest
 		}
 		r.names = append(r.names, string(section()))
 	}
-	if b == nil || len(b) != 0 {
-		return nil, bad
+	if b == nil || len(b) != 0 || r.extra > files {
+		return nil, errRequest
 	}
 	return r, nil
 }
@@ -118,19 +138,4 @@ func readRequest(fd, files int) (*request, error) {
 		return nil, err
 	}
 	return parseRequest(b[:n], files)
-}
-
-// closeStale closes the descriptors that came here only because our parent had
-// inherited them; those below end are ours.
-func (r *request) closeStale(end int) {
-	for b := r.stale; len(b) > 0; {
-		fd, size := binary.Uvarint(b)
-		if size <= 0 {
-			return
-		}
-		b = b[size:]
-		if fd >= uint64(end) && fd <= 1<<31-1 && inheritable(int(fd)) {
-			unix.Close(int(fd))
-		}
-	}
 }

@@ -19,6 +19,7 @@ type spawnRequest struct {
 	argv []string
 	attr *syscall.ProcAttr // attr.Sys.PidFD is set
 	cpus *unix.CPUSet      // or nil
+	tree bool              // Cmd.Tree
 	done chan struct{}     // closed when pid and err are set
 	pid  int
 	err  error
@@ -72,25 +73,12 @@ func (r *spawnRequest) pinned() (pid int, err error) {
 }
 
 func (r *spawnRequest) fork() (pid int, err error) {
-	sys := r.attr.Sys
-	pidfd := sys.PidFD
-	*pidfd = -1
-	if !kernel.clonePidfd.Load() {
-		sys.PidFD = nil
+	pid, err = r.attempt()
+	if err == syscall.EPERM && r.tree && userNamespace(r.attr.Sys) {
+		pid, err = r.attempt()
 	}
-	pid, _, err = syscall.StartProcess(r.path, r.argv, r.attr)
-	switch err {
-	case nil:
+	if err == nil {
 		return pid, nil
-	case syscall.ENOSYS, syscall.EINVAL, syscall.EPERM:
-		// It may be the pidfd that a filter refuses. If not, it fails again.
-		if sys.PidFD != nil {
-			sys.PidFD, *pidfd = nil, -1
-			if pid, _, again := syscall.StartProcess(r.path, r.argv, r.attr); again == nil {
-				kernel.clonePidfd.Store(false)
-				return pid, nil
-			}
-		}
 	}
 	if r.attr.Dir != "" {
 		// exec's ENOENT and EACCES do not say whether they mean the directory.
@@ -99,4 +87,27 @@ func (r *spawnRequest) fork() (pid int, err error) {
 		}
 	}
 	return 0, &os.PathError{Op: "fork/exec", Path: r.path, Err: err}
+}
+
+// attempt forks, without asking for a pidfd where that is refused.
+func (r *spawnRequest) attempt() (pid int, err error) {
+	sys := *r.attr.Sys // StartProcess must not see what the next attempt changes
+	attr := *r.attr
+	attr.Sys = &sys
+	*sys.PidFD = -1
+	if kernel.clonePidfd.Load() {
+		pid, _, err = syscall.StartProcess(r.path, r.argv, &attr)
+		if err == nil || !refused(err) {
+			return pid, err
+		}
+	}
+	// It may be the pidfd that a filter refuses. If not, it fails again.
+	*r.attr.Sys.PidFD = -1
+	sys.PidFD = nil
+	tried := err != nil
+	pid, _, err = syscall.StartProcess(r.path, r.argv, &attr)
+	if err == nil && tried {
+		kernel.clonePidfd.Store(false)
+	}
+	return pid, err
 }

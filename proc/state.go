@@ -16,9 +16,11 @@ type State struct {
 	code   int
 	signal syscall.Signal
 	core   bool
-	user   time.Duration
-	system time.Duration
-	maxRSS int64
+	oom    bool
+	usage  syscall.Rusage
+	// The state of a process that is not our child has no more than that it
+	// ended.
+	unknown bool
 }
 
 // The codes of a siginfo for SIGCHLD.
@@ -29,10 +31,8 @@ const (
 
 func newState(info *unix.Siginfo, status int, u *unix.Rusage) *State {
 	s := &State{
-		code:   -1,
-		user:   time.Duration(u.Utime.Nano()),
-		system: time.Duration(u.Stime.Nano()),
-		maxRSS: int64(u.Maxrss) << 10,
+		code:  -1,
+		usage: rusage(u),
 	}
 	if info.Code == cldExited {
 		s.code = status
@@ -56,18 +56,37 @@ func (s *State) CoreDumped() bool { return s.core }
 
 // UserTime returns the CPU time spent in the process and those of its children
 // that it has waited for.
-func (s *State) UserTime() time.Duration { return s.user }
+func (s *State) UserTime() time.Duration { return time.Duration(s.usage.Utime.Nano()) }
 
 // SystemTime returns the CPU time spent in the kernel for them.
-func (s *State) SystemTime() time.Duration { return s.system }
+func (s *State) SystemTime() time.Duration { return time.Duration(s.usage.Stime.Nano()) }
 
 // MaxRSS returns the largest resident size that one of them had, in bytes. The
 // kernel lets a process start with the peak of the one that made it, so for a
 // small child it is this process's.
-func (s *State) MaxRSS() int64 { return s.maxRSS }
+func (s *State) MaxRSS() int64 { return int64(s.usage.Maxrss) << 10 }
+
+// Rusage returns a copy of all that the kernel counted: see getrusage(2).
+func (s *State) Rusage() *syscall.Rusage {
+	u := s.usage
+	return &u
+}
+
+// OOMKilled reports whether the kernel ended the process for want of memory: it
+// was killed by a SIGKILL that was not sent through this package, and its memory
+// cgroup (that of [Cmd.Sys], or else the one that this process was in at its
+// first Start) has counted such a kill since the start. It is false where no
+// such cgroup can be read.
+func (s *State) OOMKilled() bool { return s.oom }
 
 // String returns "exit status 1" or "signal: killed".
 func (s *State) String() string {
+	if s.unknown {
+		return "ended, its exit status is its parent's"
+	}
+	if s.oom {
+		return "signal: killed (out of memory)"
+	}
 	if s.signal == 0 {
 		return "exit status " + strconv.Itoa(s.code)
 	}
@@ -87,10 +106,12 @@ type ExitError struct {
 	Msg string
 
 	// Crash is the runtime's text if a panic, in any goroutine, or another fatal
-	// error ended the process: the message, then the stacks, 1 MiB at most. Of a
-	// fatal error that is no panic ("concurrent map writes", "stack overflow") it
-	// has the stacks only: up to Go 1.26 the runtime writes that message to
-	// standard error, but not to the crash output (golang/go#76859).
+	// error ended the process: the message, then the stacks, 1 MiB at most. Up to
+	// Go 1.26 the runtime keeps the message of a fatal error that is no panic
+	// from the crash output (golang/go#76859): of those that a program can bring
+	// about ("concurrent map writes", "stack overflow" and such) it is told from
+	// the trace, unless this binary is position independent; of others Crash has
+	// the stacks only.
 	Crash []byte
 
 	// Cause is why Start's context ended, if the process was told to end for
@@ -117,4 +138,14 @@ func (e *ExitError) Error() string {
 		b.WriteString(": " + string(line))
 	}
 	return b.String()
+}
+
+// rusage is the same structure under the standard library's name.
+func rusage(u *unix.Rusage) syscall.Rusage {
+	return syscall.Rusage{
+		Utime: syscall.Timeval(u.Utime), Stime: syscall.Timeval(u.Stime), Maxrss: u.Maxrss,
+		Ixrss: u.Ixrss, Idrss: u.Idrss, Isrss: u.Isrss, Minflt: u.Minflt, Majflt: u.Majflt, Nswap: u.Nswap,
+		Inblock: u.Inblock, Oublock: u.Oublock, Msgsnd: u.Msgsnd, Msgrcv: u.Msgrcv,
+		Nsignals: u.Nsignals, Nvcsw: u.Nvcsw, Nivcsw: u.Nivcsw,
+	}
 }
