@@ -105,9 +105,6 @@ func decode[T any](f form, c Codec, data []byte, to *T) error {
 	return nil
 }
 
-// unmarshal is decode: what it makes is on the heap.
-func unmarshal[T any](f form, c Codec, data []byte, to *T) error { return decode(f, c, data, to) }
-
 // encodeAll and decodeAll are for chunks.
 func encodeAll[T any](f form, c Codec, vs []T) ([]byte, error) {
 	if f == formMemory {

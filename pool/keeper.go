@@ -15,13 +15,12 @@ const (
 	minRestart, maxRestart = 5 * time.Millisecond, 250 * time.Millisecond
 )
 
-// keep is the life of one place in the pool: it offers a worker, waits until
-// it has died or is retired, and starts the next. w may be nil.
+// keep is the life of one place in the pool: it waits until a worker, that was
+// offered, has died or is retired, then starts and offers the next. w may be nil.
 func (p *Pool) keep(w *worker) {
 	for {
 		pause := time.Duration(0)
 		if w != nil {
-			p.offer(w)
 			select {
 			case <-w.proc.Done():
 			case <-w.retired:
@@ -48,6 +47,7 @@ func (p *Pool) keep(w *worker) {
 				pause = p.mourn(err)
 			}
 		}
+		p.offer(w)
 	}
 }
 

@@ -132,6 +132,7 @@ func New(cfg *Config) (*Pool, error) {
 		return nil, err
 	}
 	for _, w := range workers {
+		p.offer(w)
 		p.keeper.Go(func() { p.keep(w) })
 	}
 	if p.cfg.Progress != nil {

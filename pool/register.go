@@ -58,12 +58,19 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 	}
 	h := &handler{name: name}
 	h.one = func(ctx context.Context, c Codec, in, buf []byte) ([]byte, error) {
-		var v In
-		if fn.in == formMemory { // so that v need not be on the heap
-			if err := decode(formMemory, nil, in, &v); err != nil {
+		if fn.in == formMemory { // a v of its own, that need not be on the heap
+			var v In
+			if n := copyPieces(memoryOf(&v), in); n != len(in) || n != len(memoryOf(&v)) {
+				return nil, fmt.Errorf("an argument of %d bytes, want %d", len(in), len(memoryOf(&v)))
+			}
+			out, err := f(ctx, v)
+			if err != nil {
 				return nil, err
 			}
-		} else if err := unmarshal(fn.in, c, in, &v); err != nil {
+			return encode(fn.out, c, buf, out)
+		}
+		var v In
+		if err := decode(fn.in, c, in, &v); err != nil {
 			return nil, fmt.Errorf("decoding the argument: %w", err)
 		}
 		out, err := f(ctx, v)

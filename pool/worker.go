@@ -46,11 +46,17 @@ func serveCalls(ctx context.Context, a workerArgs, init func() error) error {
 	if err := send(ctx, a.Replies, ready, out); err != nil || ready.what != replyOK {
 		return quiet(ctx, err)
 	}
+	// A wait without a context allocates nothing, so an idle worker is ended here.
+	defer context.AfterFunc(ctx, func() {
+		if counts.Func.Load() == 0 {
+			os.Exit(0)
+		}
+	})()
 	itemDone := func() { counts.Items.Add(1) }
 	var in, buf []byte
-	for {
+	for ctx.Err() == nil {
 		var h head
-		if h, in, err = receive(ctx, a.Calls, in); err != nil {
+		if h, in, err = receive(context.Background(), a.Calls, in); err != nil {
 			return quiet(ctx, err)
 		}
 		counts.Since.Store(time.Now().UnixNano())
@@ -72,6 +78,7 @@ func serveCalls(ctx context.Context, a workerArgs, init func() error) error {
 			buf = out
 		}
 	}
+	return nil
 }
 
 // quiet makes nothing of errors that come of the worker's having been told to
