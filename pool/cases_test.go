@@ -347,7 +347,7 @@ func TestCase251_Saturation(t *testing.T) {
 	p := newPool(t, size)
 	calls := make([]*pool.Pending[int], 15*size)
 	for i := range calls {
-		calls[i] = sleep.Go(within(t), p, 2*time.Millisecond)
+		calls[i] = sleep.Go(within(t), p, 10*time.Millisecond)
 	}
 	pids := map[int]bool{}
 	for _, c := range calls {
@@ -728,7 +728,7 @@ func TestStreams(t *testing.T) {
 			if ahead := made.Load() - int64(got); ahead > 6 {
 				t.Errorf("%s: %d results, %d values ahead", f.name, got, ahead)
 			}
-			if got == 30 {
+			if got >= 30 && failed > 0 { // unordered, a failure may come late
 				break
 			}
 		}
