@@ -4,109 +4,148 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"time"
 )
 
 // Call runs f on in in a worker of p and returns what f returns. It blocks
 // until a worker is idle and has answered, or ctx ends.
 //
+// The context of f in the worker has ctx's deadline. When ctx ends before f has
+// answered, Call returns, f's context is cancelled, and its worker ends: if f
+// goes on regardless, by SIGKILL after Config.WaitDelay.
+//
 // Errors: a *TaskError if f returned an error or panicked; a *WorkerError if
-// the worker died; ctx.Err() if ctx ended first: the worker is then killed and
-// replaced, as nobody knows how far it got; os.ErrClosed after Close;
-// ErrBroken; the encoding's error if in can't be encoded, and nothing ran.
+// the worker died; ctx.Err(); os.ErrClosed after Close; ErrBroken; the
+// encoding's error if in can't be encoded, and nothing ran.
 func (f *Func[In, Out]) Call(ctx context.Context, p *Pool, in In) (out Out, err error) {
-	err = p.call(ctx, f.name, head{what: f.id, form: formOne},
-		func(buf []byte) ([]byte, error) { return f.in.append(buf, in) },
-		func(reply []byte) (err error) { out, err = f.out.decode(reply); return err })
+	err = f.CallInto(ctx, p, in, &out)
 	return out, err
 }
 
-// call leases a worker and makes one round trip. A worker that died before it
-// took the request is nobody's failure: another one gets it.
-func (p *Pool) call(ctx context.Context, name string, h head, encode func([]byte) ([]byte, error), decode func([]byte) error) error {
-	for {
+// CallInto is Call that puts the result into *out. A []byte is put into the
+// memory that *out has, if there is enough: who passes large ones uses one
+// buffer again and again. After an error *out is undefined.
+func (f *Func[In, Out]) CallInto(ctx context.Context, p *Pool, in In, out *Out) error {
+	if err := p.enter(); err != nil {
+		return err
+	}
+	defer p.exit()
+	return f.call(ctx, p, in, out)
+}
+
+func (f *Func[In, Out]) call(ctx context.Context, p *Pool, in In, out *Out) error {
+	for died := 0; ; {
 		w, err := p.lease(ctx)
 		if err != nil {
 			return err
 		}
-		if err = p.roundTrip(ctx, w, name, h, encode, decode); !errors.Is(err, errNotBegun) {
+		err = f.roundTrip(ctx, p, w, in, out)
+		p.giveBack(w)
+		if err == nil || !p.again(err, &died) {
 			return err
 		}
 	}
 }
 
-// chunksPerWorker is into how many chunks a worker's share of a Map is cut: so
-// few that a chunk's cost is spread, so many that a slow one holds nobody up.
-const chunksPerWorker = 4
-
-// Map runs f on each of in, spread over the workers of p, and returns the
-// results in the same order. It blocks until all are done or ctx ends. After a
-// first error, which is returned as by Call (Item of a TaskError tells which of
-// in it was), no more are begun. An empty in gives an empty result.
-func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error) {
-	m := mapping{size: (len(in) + chunksPerWorker*p.cfg.Workers - 1) / (chunksPerWorker * p.cfg.Workers), rest: len(in)}
-	out := make([]Out, len(in))
-	var all sync.WaitGroup
-	for range min(p.cfg.Workers, len(in)) {
-		all.Go(func() {
-			for from, to := m.take(); from < to; from, to = m.take() {
-				m.fail(from, f.chunk(ctx, p, in[from:to], out[from:to]))
-			}
-		})
+func (f *Func[In, Out]) roundTrip(ctx context.Context, p *Pool, w *worker, in In, out *Out) error {
+	payload, err := encode(f.in, p.codec, w.out[:0], in)
+	if err != nil {
+		return fmt.Errorf("pool: %s: encoding the argument: %w", f.name, err)
 	}
-	all.Wait()
-	if m.err != nil {
-		return nil, m.err
+	if f.in == formMemory || f.in == formString {
+		w.out = thin(payload)
 	}
-	return out, nil
+	buf := w.in
+	if f.out == formBytes {
+		buf = *any(out).(*[]byte) // the reply is the result
+	}
+	reply, buf, err := p.roundTrip(ctx, w, f.name, head{what: f.id, left: left(ctx)}, payload, buf)
+	if f.out != formBytes {
+		w.in = thin(buf)
+	}
+	if err != nil {
+		return err
+	}
+	if reply.what != replyOK {
+		return failed(f.name, buf)
+	}
+	if err := decode(f.out, p.codec, buf, out); err != nil {
+		return fmt.Errorf("pool: %s: decoding the result: %w", f.name, err)
+	}
+	return nil
 }
 
-func (f *Func[In, Out]) chunk(ctx context.Context, p *Pool, in []In, out []Out) error {
-	return p.call(ctx, f.name, head{what: f.id, form: formMany},
-		func(buf []byte) ([]byte, error) { return f.in.appendAll(buf, in) },
-		func(reply []byte) error {
-			got, err := f.out.decodeAll(reply)
-			if err == nil && len(got) != len(out) {
-				err = fmt.Errorf("%d results for %d arguments", len(got), len(in))
-			}
-			copy(out, got)
-			return err
-		})
+// again reports whether a call is begun again. A worker that died before it took
+// the request is nobody's failure: another one gets it.
+func (p *Pool) again(err error, died *int) bool {
+	if err == errNotBegun {
+		return true
+	}
+	if w := (*WorkerError)(nil); !errors.As(err, &w) || *died >= p.cfg.Retries {
+		return false
+	}
+	*died++
+	p.mu.Lock()
+	p.past.Retried++
+	p.mu.Unlock()
+	return true
 }
 
-// mapping is the progress of a Map: what is handed out, and the first error.
-type mapping struct {
-	size int // of a chunk
+// left is the time until ctx's deadline, for the worker; 0: it has none.
+func left(ctx context.Context) uint64 {
+	if d, ok := ctx.Deadline(); ok {
+		return uint64(max(time.Until(d), 1))
+	}
+	return 0
+}
 
-	mu   sync.Mutex
-	next int // first argument not handed out
-	rest int // number of arguments not handed out
+// thin doesn't keep what one large message needed when smaller ones follow.
+func thin(buf []byte) []byte {
+	if cap(buf) > 4*ringSize && len(buf) < cap(buf)/4 {
+		return nil
+	}
+	return buf
+}
+
+// A Pending is a call that runs: Python's AsyncResult.
+type Pending[Out any] struct {
+	done chan struct{}
+	out  Out
 	err  error
 }
 
-// take hands out a chunk; an empty one says that there is no more to do.
-func (m *mapping) take() (from, to int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.err != nil {
-		return 0, 0
+// Go begins a call and returns at once. The call is as by Call, and ends at
+// the latest with ctx or with the pool. Once Go has returned, Shutdown waits
+// for the call.
+func (f *Func[In, Out]) Go(ctx context.Context, p *Pool, in In) *Pending[Out] {
+	c := &Pending[Out]{done: make(chan struct{})}
+	if c.err = p.enter(); c.err != nil {
+		close(c.done)
+		return c
 	}
-	n := min(m.size, m.rest)
-	from = m.next
-	m.next += n
-	m.rest -= n
-	return from, m.next
+	go func() {
+		defer p.exit()
+		defer close(c.done)
+		c.err = f.call(ctx, p, in, &c.out)
+	}()
+	return c
 }
 
-// fail keeps the first error, if err is one, of the chunk at from.
-func (m *mapping) fail(from int, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err == nil || m.err != nil {
-		return
+// Done returns a channel that is closed when the call is over.
+func (c *Pending[Out]) Done() <-chan struct{} { return c.done }
+
+// Wait blocks until the call is over and returns what Call would have. If ctx
+// ends first, only the waiting ends, and the error is ctx.Err().
+func (c *Pending[Out]) Wait(ctx context.Context) (out Out, err error) {
+	select {
+	case <-c.done:
+		return c.out, c.err
+	default:
 	}
-	if t := (*TaskError)(nil); errors.As(err, &t) {
-		t.Item += from
+	select {
+	case <-c.done:
+		return c.out, c.err
+	case <-ctx.Done():
+		return out, ctx.Err()
 	}
-	m.err = err
 }

@@ -28,6 +28,20 @@
 // that waits behind a slow one while a worker is idle, and no doubt whose call
 // a dead worker was serving.
 //
+// Cancelling a call cancels its function's context, and ends that worker; a new
+// one starts meanwhile. [Config] has spares, retries, recycling by calls and by
+// memory, and an [InitFunc] by which queues, locks and values of package shm
+// reach the workers. Their standard error is forwarded line by line, and its end
+// stands in a WorkerError. [Pool.Stats] reads what workers count in shared
+// memory, without asking them.
+//
+// # Large values
+//
+// A value may be of any size: it goes through the ring in pieces. []byte, string
+// and types without pointers travel as they are. [Func.CallInto] receives into
+// the caller's own buffer. A chunk of Map is one message, so many small values
+// cost little more than their copies.
+//
 // # What it costs
 //
 // A worker is a whole process: some milliseconds to start, some megabytes to

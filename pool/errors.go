@@ -1,50 +1,142 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"reflect"
+	"strings"
+	"sync"
 
 	"github.com/rawipc/rawipc/proc"
 )
 
 // ErrBroken is what calls return when a pool has given up: its workers die
-// again and again before they have served a single call. The error that wraps
-// it tells how the last one ended.
+// again and again before they had a single call. The error that wraps it tells
+// how the last one ended.
 var ErrBroken = errors.New("pool: workers keep dying")
 
 // A WorkerError is the error of a call whose worker died. The call may have
 // run in part, in whole, or not at all; no other call is touched.
 type WorkerError struct {
-	Func  string      // the function that was called
-	Pid   int         // the worker's process id
-	State *proc.State // how it ended
-	Err   error       // what package proc says of it, with the text of a crash
+	Func   string      // the function that was called
+	Pid    int         // the worker's process id
+	State  *proc.State // how it ended
+	Stderr []byte      // the last 4 KiB of its standard error
+	Err    error       // what package proc says of it, with the text of a crash
 }
 
 func (e *WorkerError) Error() string {
-	what := "pool: "
-	if e.Func != "" {
-		what += e.Func + ": "
+	s := fmt.Sprintf("pool: %s: worker %d died: %v", e.Func, e.Pid, e.State)
+	if x := (*proc.ExitError)(nil); errors.As(e.Err, &x) && x.Msg != "" {
+		s += ": " + x.Msg
 	}
-	if e.Err != nil {
-		return fmt.Sprintf("%sworker %d died: %v", what, e.Pid, e.Err)
+	if text := strings.TrimSpace(string(e.Stderr)); text != "" {
+		s += "; its standard error ends with:\n" + text
 	}
-	return fmt.Sprintf("%sworker %d ended: %v", what, e.Pid, e.State)
+	return s
 }
 
 // Unwrap returns what package proc says of the worker's end.
 func (e *WorkerError) Unwrap() error { return e.Err }
 
 // A TaskError is the error of a call whose function returned an error or
-// panicked. The worker goes on.
+// panicked. The worker goes on. errors.Is and errors.As find in it what was
+// registered by RegisterError.
 type TaskError struct {
 	Func  string
 	Msg   string // the error's text, or the panic's value
 	Item  int    // which argument of Map it was, else 0
 	Stack []byte // of a panic; nil for an error
+
+	causes []error
 }
 
 func (e *TaskError) Error() string { return fmt.Sprintf("pool: %s: %s", e.Func, e.Msg) }
+
+// Unwrap returns the registered errors that the function's error was.
+func (e *TaskError) Unwrap() []error { return e.causes }
+
+var known = struct {
+	sync.RWMutex
+	errs map[string]error
+}{errs: map[string]error{"context.Canceled": context.Canceled, "context.DeadlineExceeded": context.DeadlineExceeded,
+	"io.EOF": io.EOF, "io.ErrUnexpectedEOF": io.ErrUnexpectedEOF, "fs.ErrNotExist": fs.ErrNotExist, "fs.ErrExist": fs.ErrExist,
+	"fs.ErrPermission": fs.ErrPermission, "os.ErrClosed": os.ErrClosed, "os.ErrDeadlineExceeded": os.ErrDeadlineExceeded}}
+
+// RegisterError lets an error that functions return keep its identity on its way
+// to the caller. err is a value that errors.Is shall find, or one of a type that
+// errors.As shall find: an error of that type then travels by package gob. It
+// belongs into the initialisation of a package, and panics if the name is taken
+// or err nil. The usual errors of context, io and os are known already.
+func RegisterError(name string, err error) {
+	known.Lock()
+	defer known.Unlock()
+	if err == nil || known.errs[name] != nil {
+		panic(fmt.Sprintf("pool: RegisterError(%q): the name is taken or the error nil", name))
+	}
+	known.errs[name] = err
+}
+
+// failure is an error on its way.
+type failure struct {
+	Msg    string
+	Item   int
+	Stack  []byte
+	Causes map[string][]byte // registered name: nothing, or the error by gob
+}
+
+func failureOf(err error) failure {
+	f := failure{Msg: err.Error(), Causes: make(map[string][]byte)}
+	if item := (*itemError)(nil); errors.As(err, &item) {
+		f.Item = item.item
+	}
+	if p := (*panicError)(nil); errors.As(err, &p) {
+		f.Stack = userStack(p.stack)
+	}
+	known.RLock()
+	defer known.RUnlock()
+	for name, k := range known.errs {
+		to := reflect.New(reflect.TypeOf(k))
+		if errors.Is(err, k) {
+			f.Causes[name] = nil
+		} else if errors.As(err, to.Interface()) {
+			if data, err := (gobCodec{}).Marshal(to.Interface()); err == nil {
+				f.Causes[name] = data
+			}
+		}
+	}
+	return f
+}
+
+// failed is the error that a reply says. What of it can't be decoded is left
+// out.
+func failed(name string, data []byte) error {
+	var f failure
+	if err := (gobCodec{}).Unmarshal(data, &f); err != nil {
+		return fmt.Errorf("pool: %s failed, and its error can't be decoded: %w", name, err)
+	}
+	t := &TaskError{Func: name, Msg: f.Msg, Item: f.Item, Stack: f.Stack}
+	known.RLock()
+	defer known.RUnlock()
+	for name, data := range f.Causes {
+		cause := known.errs[name]
+		if cause != nil && len(data) > 0 {
+			to := reflect.New(reflect.TypeOf(cause))
+			if (gobCodec{}).Unmarshal(data, to.Interface()) != nil {
+				continue
+			}
+			cause = to.Elem().Interface().(error)
+		}
+		if cause != nil {
+			t.causes = append(t.causes, cause)
+		}
+	}
+	return t
+}
 
 // itemError tells which item of a chunk failed.
 type itemError struct {

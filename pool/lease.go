@@ -2,150 +2,114 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-
-	"github.com/rawipc/rawipc/proc"
-	"github.com/rawipc/rawipc/shm"
+	"slices"
 )
 
-// worker is the parent's side of one worker process. Whoever has the lease
-// uses the rings; the rest is guarded by the pool's mutex.
-type worker struct {
-	proc    *proc.Process
-	calls   *shm.RingWriter
-	replies *shm.RingReader
-
-	call   uint64 // number of the last call
-	served uint64 // calls that were answered
-	out    []byte // for encoding, used again
-	in     []byte // for decoding, likewise
-
-	// dead ends when the process has: it wakes the call that waits for it.
-	dead context.Context
-	die  context.CancelFunc
-
-	leased bool
-	doomed bool          // killed by the call that has it
-	gone   bool          // withdrawn from the pool
-	free   chan struct{} // closed when the last lease of a gone worker ends
-}
-
-// ringSize holds several pieces of a large message each way.
-const ringSize = 256 << 10
-
-// start makes a worker with its rings; it is ready to serve.
-func (p *Pool) start() (_ *worker, err error) {
-	w := &worker{free: make(chan struct{})}
-	w.dead, w.die = context.WithCancel(context.Background())
-	defer func() {
-		if err != nil {
-			w.bury()
+// lease waits until a worker is idle and takes it.
+func (p *Pool) lease(ctx context.Context) (*worker, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	if err := p.ended(); err != nil {
+		p.mu.Unlock()
+		return nil, err
+	}
+	if len(p.waiting) == 0 && len(p.idle) > 0 && p.leased < p.size {
+		w := p.take()
+		p.mu.Unlock()
+		return w, nil
+	}
+	c := make(chan *worker, 1)
+	p.waiting = append(p.waiting, c)
+	p.mu.Unlock()
+	select {
+	case w := <-c:
+		if w == nil {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return nil, p.ended()
 		}
-	}()
-	var a workerArgs
-	if w.calls, a.Calls, err = shm.NewRing(ringSize); err != nil {
-		return nil, err
+		return w, nil
+	case <-ctx.Done():
 	}
-	defer a.Calls.Close()
-	if a.Replies, w.replies, err = shm.NewRing(ringSize); err != nil {
-		return nil, err
+	p.mu.Lock()
+	if i := slices.Index(p.waiting, c); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
+		p.mu.Unlock()
+		return nil, ctx.Err()
 	}
-	defer a.Replies.Close()
-	// The context is the pool's life: its end terminates the worker.
-	cmd := &proc.Cmd{Name: "pool worker", CPUs: p.cfg.CPUs}
-	w.proc, err = workerFunc.StartCmd(p.life, cmd, a)
-	return w, err
+	p.mu.Unlock()
+	if w := <-c; w != nil { // it was ours already
+		p.giveBack(w)
+	}
+	return nil, ctx.Err()
 }
 
-// bury frees what a worker has; its process is killed if it still runs.
-func (w *worker) bury() {
-	w.die()
-	if w.proc != nil {
-		w.proc.Kill()
-		<-w.proc.Done()
-		w.proc.Release()
+// ended is what an accepted call gets of a pool that is no more. p.mu is held.
+func (p *Pool) ended() error {
+	if p.broken != nil {
+		return p.broken
 	}
-	if w.calls != nil {
-		w.calls.Close()
-	}
-	if w.replies != nil {
-		w.replies.Close()
-	}
-}
-
-// ended is the error for a call whose worker has died.
-func (w *worker) ended(name string) *WorkerError {
-	state, err := w.proc.Wait(context.Background())
-	return &WorkerError{Func: name, Pid: w.proc.Pid(), State: state, Err: err}
-}
-
-// errNotBegun is the answer of a worker that died before it took the call.
-var errNotBegun = errors.New("pool: the worker died before the call began")
-
-// roundTrip sends one request and waits for its reply. The lease ends with it:
-// the worker is back in the pool, or it is dead and gets replaced.
-func (p *Pool) roundTrip(ctx context.Context, w *worker, name string, h head,
-	encode func([]byte) ([]byte, error), decode func([]byte) error) (err error) {
-	defer p.giveBack(w)
-	if w.out, err = encode(w.out[:0]); err != nil {
-		return fmt.Errorf("pool: %s: encoding the argument: %w", name, err)
-	}
-	wait := w.dead
-	if ctx.Done() != nil {
-		both, cancel := context.WithCancel(w.dead)
-		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
-		wait = both
-	}
-	w.call++
-	h.call = w.call
-	consumed := w.calls.Consumed()
-	err = send(wait, w.calls, h, w.out)
-	var reply head
-	if err == nil {
-		// A worker that dies after its reply has still replied: what is
-		// committed is read before the end of wait counts.
-		reply, w.in, err = receive(wait, w.replies, w.in)
-	}
-	if errors.Is(err, shm.ErrPeerDead) {
-		<-wait.Done() // its keeper will see it in a moment, and how it ended
-	}
-	switch {
-	case err == nil && reply.call == w.call:
-		w.served++
-		return verdict(name, reply, w.in, decode)
-	case err == nil:
-		err = fmt.Errorf("pool: reply to call %d, want %d: %w", reply.call, w.call, shm.ErrCorrupt)
-	case w.dead.Err() != nil && p.life.Err() != nil:
+	if p.life.Err() != nil {
 		return fmt.Errorf("pool: %w", os.ErrClosed)
-	case w.dead.Err() != nil && w.calls.Consumed() == consumed:
-		return errNotBegun
-	case w.dead.Err() != nil:
-		return w.ended(name)
-	case ctx.Err() != nil:
-		err = ctx.Err()
 	}
-	// The worker is alive but in the middle of something that nobody waits for.
-	// Its late reply must not meet another call: it ends here.
-	w.doomed = true
-	w.proc.Kill()
-	return err
+	return nil
 }
 
-// verdict is what a reply says.
-func verdict(name string, h head, payload []byte, decode func([]byte) error) error {
-	if h.what == replyOK {
-		if err := decode(payload); err != nil {
-			return fmt.Errorf("pool: %s: decoding the result: %w", name, err)
-		}
-		return nil
+// take leases the warmest of the idle workers. p.mu is held.
+func (p *Pool) take() *worker {
+	n := len(p.idle) - 1
+	w := p.idle[n]
+	p.idle = p.idle[:n]
+	w.leased, w.used = true, true
+	p.leased++
+	// A caller that spins and a worker that works are two: no spinning unless
+	// there is a CPU for each.
+	w.spin = 2*p.leased <= cpuCount
+	return w
+}
+
+// serve hands idle workers to the calls that wait longest. p.mu is held.
+func (p *Pool) serve() {
+	for len(p.waiting) > 0 && len(p.idle) > 0 && p.leased < p.size {
+		p.waiting[0] <- p.take()
+		p.waiting = p.waiting[1:]
 	}
-	t, err := gobDecode[TaskError](payload)
-	if err != nil {
-		return fmt.Errorf("pool: %s failed, and its error can't be decoded: %w", name, err)
+}
+
+// giveBack ends a lease.
+func (p *Pool) giveBack(w *worker) {
+	fat := p.cfg.MaxRSS > 0 && !w.doomed && residentBytes(w.proc.Pid()) > p.cfg.MaxRSS
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leased--
+	w.leased = false
+	worn := p.cfg.MaxCalls > 0 && w.items >= uint64(p.cfg.MaxCalls)
+	switch {
+	case w.gone:
+		close(w.free)
+	case w.doomed || worn || fat || p.have > p.size+p.cfg.Spares:
+		p.retire(w)
+	default:
+		p.idle = append(p.idle, w)
 	}
-	t.Func = name
-	return &t
+	p.serve()
+}
+
+// retire tells a worker's keeper to end it and to start another one. p.mu is
+// held, and nobody has the lease.
+func (p *Pool) retire(w *worker) {
+	if i := slices.Index(p.idle, w); i >= 0 {
+		p.idle = slices.Delete(p.idle, i, i+1)
+	}
+	w.gone = true
+	close(w.free)
+	close(w.retired)
+	if p.have > p.size+p.cfg.Spares {
+		p.have--
+		w.last = true
+	}
 }

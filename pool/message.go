@@ -11,19 +11,20 @@ import (
 // A message is a head and a payload of any length. What does not fit the first
 // record follows in further ones, so that a ring needs no room for all of it.
 //
-//	0  call    number of the call, the same in its reply
-//	8  what    request: the function's id; reply: a verdict
-//	16 form    request: one or many
-//	24 size    of the payload, in bytes
+//	 0  call    number of the call, the same in its reply
+//	 8  what    request: the function's id; reply: a verdict
+//	16  items   arguments or results of a chunk; 0: one, not in a chunk
+//	24  flags   request: whether spinning is worth while
+//	32  left    request: nanoseconds until the call's deadline; 0: none
+//	40  size    of the payload, in bytes
 type head struct {
-	call, what, form, size uint64
+	call, what, items, flags, left, size uint64
 }
 
 const (
-	headSize = 32
+	headSize = 48
 
-	formOne  = 1
-	formMany = 2
+	flagSpin = 1
 
 	replyOK    = 1
 	replyError = 2
@@ -35,14 +36,13 @@ func pieceOf(ringCap int) int { return ringCap / 4 }
 
 // send writes a message, blocking while the ring is full.
 func send(ctx context.Context, w *shm.RingWriter, h head, payload []byte) error {
-	h.size = uint64(len(payload))
 	piece := pieceOf(w.Cap())
 	first := min(len(payload), piece-headSize)
 	b, err := w.Reserve(ctx, headSize+first)
 	if err != nil {
 		return err
 	}
-	for i, v := range []uint64{h.call, h.what, h.form, h.size} {
+	for i, v := range [...]uint64{h.call, h.what, h.items, h.flags, h.left, uint64(len(payload))} {
 		binary.NativeEndian.PutUint64(b[8*i:], v)
 	}
 	copy(b[headSize:], payload)
@@ -67,16 +67,17 @@ func receive(ctx context.Context, r *shm.RingReader, buf []byte) (head, []byte, 
 	if len(b) < headSize {
 		return h, buf, fmt.Errorf("pool: a message of %d bytes, want %d or more: %w", len(b), headSize, shm.ErrCorrupt)
 	}
-	word := func(i int) uint64 { return binary.NativeEndian.Uint64(b[8*i:]) }
-	h = head{call: word(0), what: word(1), form: word(2), size: word(3)}
-	buf = append(buf[:0], b[headSize:]...)
-	r.Advance()
-	for uint64(len(buf)) < h.size {
+	for i, v := range []*uint64{&h.call, &h.what, &h.items, &h.flags, &h.left, &h.size} {
+		*v = binary.NativeEndian.Uint64(b[8*i:])
+	}
+	for buf = append(buf[:0], b[headSize:]...); ; buf = append(buf, b...) {
+		r.Advance()
+		if uint64(len(buf)) >= h.size {
+			break
+		}
 		if b, err = r.Peek(ctx); err != nil {
 			return h, buf, err
 		}
-		buf = append(buf, b...)
-		r.Advance()
 		if len(b) == 0 {
 			break
 		}

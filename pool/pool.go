@@ -4,167 +4,168 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 )
 
 // A Config says how a pool is made. A nil *Config stands for the defaults.
 type Config struct {
-	// Workers is the number of worker processes; 0: as many as there are CPUs
-	// for this process.
+	// Workers is the number of worker processes that run calls at one time; 0:
+	// as many as CPUs says.
 	Workers int
+
+	// Spares is the number of further workers that are kept ready: when one
+	// dies, the next call need not wait for a process to start.
+	Spares int
 
 	// CPUs are the numbers of the CPUs that workers may run on; nil: any that
 	// this process may.
 	CPUs []int
+
+	// Init runs in each new worker before its first call. Shared objects reach
+	// workers as its argument: see RegisterInit.
+	Init Initializer
+
+	// MaxCalls ends a worker after so many calls, in which each argument of a
+	// Map counts; MaxRSS ends it after a call that left it with more than so
+	// many bytes of resident memory. Another one takes its place. 0: no limit.
+	MaxCalls int
+	MaxRSS   int64
+
+	// Retries is how many times a call is begun again whose worker died. It is
+	// for functions that may run twice.
+	Retries int
+
+	// Chunk is how many arguments go to a worker at a time; 0: a quarter of a
+	// worker's share in Map, and one in MapSeq and MapUnordered.
+	Chunk int
+
+	// Codec is the name of the codec, from RegisterCodec, for what can't travel
+	// as it is; empty: package gob.
+	Codec string
+
+	// Stderr gets what workers write to their standard error, line by line with
+	// a prefix; nil: this process's own. A writer that blocks holds up Close.
+	Stderr io.Writer
+
+	// WaitDelay is how long a function whose call was cancelled may go on after
+	// its context has ended, until its worker is killed; 0: proc.DefaultWaitDelay.
+	WaitDelay time.Duration
+
+	// Progress is called every tenth of a second in which something was done,
+	// and once at the end, by one goroutine.
+	Progress func(Stats)
+}
+
+func (c *Config) check() error {
+	for _, f := range []struct {
+		what string
+		n    int64
+	}{{"workers", int64(c.Workers)}, {"spares", int64(c.Spares)}, {"calls at most", int64(c.MaxCalls)}, {"bytes of memory", c.MaxRSS},
+		{"retries", int64(c.Retries)}, {"arguments a chunk", int64(c.Chunk)}, {"nanoseconds of WaitDelay", int64(c.WaitDelay)}} {
+		if f.n < 0 {
+			return fmt.Errorf("pool: %d %s, want 0 (the default) or more", f.n, f.what)
+		}
+	}
+	_, err := codecNamed(c.Codec)
+	return err
 }
 
 // A Pool is a number of worker processes that run registered functions. Its
 // methods may be called concurrently.
 type Pool struct {
 	cfg    Config
+	codec  Codec
 	life   context.Context // ends at Close
 	end    context.CancelFunc
 	keeper sync.WaitGroup
+	stderr sync.Mutex // one line at a time
 
 	mu      sync.Mutex
 	idle    []*worker      // the last one in is the first one out: it is warm
 	waiting []chan *worker // calls that wait for a worker, the oldest first
+	all     map[*worker]bool
+	size    int // workers that may be leased at one time
+	have    int // keepers: size and spares, or on the way there
 	leased  int
+	active  int           // calls that were accepted and are not over
 	closed  bool          // no new calls
-	drained chan struct{} // closed when leased is 0 after Shutdown
+	drained chan struct{} // closed when active is 0 after Shutdown
 	broken  error         // workers keep dying
-	barren  int           // workers in a row that died without serving a call
+	barren  int           // workers in a row that died without having had a call
+	past    Stats         // counts of what is over
 }
 
-const (
-	// maxBarren is how many workers in a row, beyond one for each place, may
-	// die before they have served a call, until the pool is given up.
-	maxBarren = 8
-	// restart bounds the pause before a worker is started in the place of one
-	// that served no call.
-	minRestart, maxRestart = 5 * time.Millisecond, time.Second
-)
-
-// New starts the workers and returns when all are ready. If one can't be
-// started, the others are ended and the error says why. The program must call
-// proc.Dispatch first in main (or TestMain). cfg may be nil.
+// New starts the workers and returns when all are ready and have run Init. If
+// one can't be started, the others are ended and the error says why. The
+// program must call proc.Dispatch first in main (or TestMain). cfg may be nil.
 func New(cfg *Config) (*Pool, error) {
-	p := &Pool{drained: make(chan struct{})}
+	p := &Pool{drained: make(chan struct{}), all: make(map[*worker]bool)}
 	if cfg != nil {
 		p.cfg = *cfg
 	}
-	if p.cfg.Workers < 0 {
-		return nil, fmt.Errorf("pool: %d workers, want 1 or more, or 0 for one a CPU", p.cfg.Workers)
+	if err := p.cfg.check(); err != nil {
+		return nil, err
 	}
-	if p.cfg.Workers == 0 {
-		p.cfg.Workers = runtime.NumCPU()
+	p.codec, _ = codecNamed(p.cfg.Codec)
+	if p.size = p.cfg.Workers; p.size == 0 {
+		p.size = CPUs()
 	}
+	p.have = p.size + p.cfg.Spares
 	p.life, p.end = context.WithCancel(context.Background())
-	workers := make([]*worker, p.cfg.Workers)
-	errs := make([]error, p.cfg.Workers)
+	workers, errs := make([]*worker, p.have), make([]error, p.have)
 	var all sync.WaitGroup
 	for i := range workers {
 		all.Go(func() { workers[i], errs[i] = p.start() })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
+		p.end()
 		for _, w := range workers {
 			if w != nil {
 				w.bury()
 			}
 		}
-		p.end()
+		p.keeper.Wait()
 		return nil, err
 	}
 	for _, w := range workers {
+		p.offer(w)
 		p.keeper.Go(func() { p.keep(w) })
+	}
+	if p.cfg.Progress != nil {
+		p.keeper.Go(p.report)
 	}
 	return p, nil
 }
 
-// keep is the life of one place in the pool: it offers a worker, waits until
-// it has died, and starts the next.
-func (p *Pool) keep(w *worker) {
-	for {
-		var end *WorkerError
-		served := false
-		if w != nil {
-			p.offer(w)
-			select {
-			case <-w.proc.Done():
-			case <-p.life.Done():
-				w.proc.Kill()
-				<-w.proc.Done()
-			}
-			p.withdraw(w)
-			end, served = w.ended(""), w.served > 0
-			w.bury()
-		}
-		pause := p.mourn(end, served)
-		select {
-		case <-p.life.Done():
-			return
-		case <-time.After(pause):
-		}
-		var err error
-		if w, err = p.start(); err != nil {
-			w = nil
-			if p.life.Err() == nil {
-				p.fail(err)
-			}
-		}
+// Resize changes how many workers run calls at one time. It does not wait: new
+// workers are started, or some end as they become idle.
+func (p *Pool) Resize(workers int) error {
+	if workers < 1 {
+		return fmt.Errorf("pool: %d workers, want 1 or more", workers)
 	}
-}
-
-// mourn counts the workers in a row that died (or could not start) before they
-// served a call, and returns the pause before the next one is started.
-func (p *Pool) mourn(end *WorkerError, served bool) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if served {
-		p.barren = 0
-		return 0
+	if err := p.refusal(); err != nil {
+		return err
 	}
-	if p.barren++; p.tooBarren() && end != nil {
-		p.breakUp(fmt.Errorf("%w; the last one: %w", ErrBroken, end))
+	p.size = workers
+	for ; p.have < p.size+p.cfg.Spares; p.have++ {
+		p.keeper.Go(func() { p.keep(nil) })
 	}
-	return min(minRestart<<min(p.barren, 8), maxRestart)
+	for len(p.idle) > 0 && p.have > p.size+p.cfg.Spares {
+		p.retire(p.idle[0])
+	}
+	p.serve()
+	return nil
 }
 
-func (p *Pool) tooBarren() bool { return p.barren > p.cfg.Workers+maxBarren }
-
-// fail counts a worker that could not even be started.
-func (p *Pool) fail(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.tooBarren() {
-		p.breakUp(fmt.Errorf("%w; the last one could not start: %w", ErrBroken, err))
-	}
-}
-
-// breakUp ends the pool with an error for all calls to come. p.mu is held.
-func (p *Pool) breakUp(err error) {
-	if p.broken == nil && !p.closed {
-		p.broken = err
-	}
-	p.refuse()
-	p.end()
-}
-
-// refuse sends away all that wait for a worker. p.mu is held.
-func (p *Pool) refuse() {
-	for _, c := range p.waiting {
-		close(c)
-	}
-	p.waiting = nil
-}
-
-// Shutdown lets the calls that run come to their end, refuses new ones with
-// os.ErrClosed (also those that still wait for a worker), and then ends the
-// workers. If ctx ends first it returns ctx.Err(), and Close must be called.
+// Shutdown refuses new calls with os.ErrClosed, lets those that were accepted
+// come to their end, and then ends the workers. If ctx ends first it returns
+// ctx.Err(), and Close must be called.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.stop()
 	select {
@@ -175,12 +176,15 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close ends the pool at once: running calls fail with os.ErrClosed, the
-// workers are killed, and it returns when all are gone. It may be called more
-// than once.
+// Close ends the pool at once: calls that run or wait fail with os.ErrClosed,
+// the workers are killed, and it returns when all are gone. It may be called
+// more than once.
 func (p *Pool) Close() error {
 	p.stop()
 	p.end() // the keepers kill the workers
+	p.mu.Lock()
+	p.refuse()
+	p.mu.Unlock()
 	p.keeper.Wait()
 	return nil
 }
@@ -189,61 +193,20 @@ func (p *Pool) Close() error {
 func (p *Pool) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return
-	}
-	p.closed = true
-	p.refuse()
-	if p.leased == 0 {
-		close(p.drained)
+	if !p.closed {
+		p.closed = true
+		if p.active == 0 {
+			close(p.drained)
+		}
 	}
 }
 
-// lease waits until a worker is idle and takes it.
-func (p *Pool) lease(ctx context.Context) (*worker, error) {
-	p.mu.Lock()
-	if err := p.refusal(); err != nil {
-		p.mu.Unlock()
-		return nil, err
+// refuse sends away all that wait for a worker. p.mu is held.
+func (p *Pool) refuse() {
+	for _, c := range p.waiting {
+		close(c)
 	}
-	if n := len(p.idle); n > 0 {
-		w := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		w.leased = true
-		p.leased++
-		p.mu.Unlock()
-		return w, nil
-	}
-	if err := ctx.Err(); err != nil {
-		p.mu.Unlock()
-		return nil, err
-	}
-	c := make(chan *worker, 1)
-	p.waiting = append(p.waiting, c)
-	p.mu.Unlock()
-	select {
-	case w := <-c:
-		if w == nil {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			return nil, p.refusal()
-		}
-		return w, nil
-	case <-ctx.Done():
-	}
-	p.mu.Lock()
-	for i, other := range p.waiting {
-		if other == c {
-			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-			p.mu.Unlock()
-			return nil, ctx.Err()
-		}
-	}
-	p.mu.Unlock()
-	if w := <-c; w != nil { // it was ours already
-		p.giveBack(w)
-	}
-	return nil, ctx.Err()
+	p.waiting = nil
 }
 
 func (p *Pool) refusal() error {
@@ -256,59 +219,21 @@ func (p *Pool) refusal() error {
 	return nil
 }
 
-// giveBack ends a lease.
-func (p *Pool) giveBack(w *worker) {
+// enter accepts a call, or a Map: Shutdown waits for its exit.
+func (p *Pool) enter() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.leased--
-	if p.closed && p.leased == 0 {
+	err := p.refusal()
+	if err == nil {
+		p.active++
+	}
+	return err
+}
+
+func (p *Pool) exit() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.active--; p.active == 0 && p.closed {
 		close(p.drained)
-	}
-	w.leased = false
-	if cap(w.out)+cap(w.in) > 4*ringSize {
-		w.out, w.in = nil, nil // don't keep what one large call needed
-	}
-	if w.gone {
-		close(w.free)
-	} else if !w.doomed {
-		p.place(w)
-	}
-}
-
-// offer makes a new worker available.
-func (p *Pool) offer(w *worker) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.place(w)
-}
-
-// place hands w to the call that waits longest, or makes it idle. p.mu is held.
-func (p *Pool) place(w *worker) {
-	if len(p.waiting) > 0 {
-		w.leased = true
-		p.leased++
-		p.waiting[0] <- w
-		p.waiting = p.waiting[1:]
-		return
-	}
-	p.idle = append(p.idle, w)
-}
-
-// withdraw takes a dead worker out of the pool. If a call has it, that call is
-// woken, and may still read what the worker left in its ring.
-func (p *Pool) withdraw(w *worker) {
-	w.die()
-	p.mu.Lock()
-	w.gone = true
-	leased := w.leased
-	for i, other := range p.idle {
-		if other == w {
-			p.idle = append(p.idle[:i], p.idle[i+1:]...)
-			break
-		}
-	}
-	p.mu.Unlock()
-	if leased {
-		<-w.free
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/rawipc/rawipc/pool"
+	"github.com/rawipc/rawipc/shm"
 )
 
 var bg = context.Background()
@@ -145,7 +146,7 @@ func TestMap(t *testing.T) {
 	}
 }
 
-func TestCase244TaskErrors(t *testing.T) {
+func TestCase244_TaskErrors(t *testing.T) {
 	p, ctx := newPool(t, 1), within(t)
 	before, err := pid.Call(ctx, p, struct{}{})
 	if err != nil {
@@ -178,7 +179,7 @@ func TestCase244TaskErrors(t *testing.T) {
 }
 
 // A worker that dies in a call fails that call, tells how, and is replaced.
-func TestCase243WorkerDies(t *testing.T) {
+func TestCase243_WorkerDies(t *testing.T) {
 	p, ctx := newPool(t, 2), within(t)
 	var all sync.WaitGroup
 	stop := make(chan struct{})
@@ -272,7 +273,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestCase249Closed(t *testing.T) {
+func TestCase249_Closed(t *testing.T) {
 	p := newPool(t, 2)
 	running := make(chan error, 1)
 	go func() { _, err := sleep.Call(bg, p, time.Hour); running <- err }()
@@ -338,7 +339,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-func TestCase241BadConfig(t *testing.T) {
+func TestCase241_BadConfig(t *testing.T) {
 	if _, err := pool.New(&pool.Config{Workers: -1}); err == nil || !strings.Contains(err.Error(), "-1 workers") {
 		t.Errorf("-1 workers: %v", err)
 	}
@@ -368,19 +369,40 @@ func TestRegisterRefuses(t *testing.T) {
 	}
 }
 
-// A crash loop ends in an error, not in a storm of processes.
-func TestCase246CrashLoop(t *testing.T) {
-	p := newPool(t, 1)
-	// Nothing is ever served: each worker is killed as soon as it is there.
+// A crash loop ends in an error, not in a storm of processes: every worker but
+// the first dies in its Init.
+func TestCase246_CrashLoop(t *testing.T) {
+	starts, err := shm.NewValue[int64](0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer starts.Close()
+	p, err := pool.New(&pool.Config{Workers: 1, Init: dieLater.With(starts)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
 	ctx := within(t)
-	for {
-		_, err := die.Call(ctx, p, int(syscall.SIGKILL))
-		if errors.Is(err, pool.ErrBroken) {
-			t.Log(err)
-			return
-		}
-		if !errors.As(err, new(*pool.WorkerError)) {
-			t.Fatalf("%v", err)
-		}
+	if _, err := die.Call(ctx, p, int(syscall.SIGKILL)); !errors.As(err, new(*pool.WorkerError)) {
+		t.Errorf("the call that kills: %v", err)
+	}
+	if _, err := double.Call(ctx, p, 1); !errors.Is(err, pool.ErrBroken) {
+		t.Errorf("with a crash loop: %v", err)
+	} else {
+		t.Log(err)
+	}
+	if n := starts.Load(); n < 5 || n > 20 {
+		t.Errorf("%d workers were started", n)
+	}
+	if _, err := double.Call(ctx, p, 1); !errors.Is(err, pool.ErrBroken) {
+		t.Errorf("later: %v", err)
 	}
 }
+
+var dieLater = pool.RegisterInit("dieLater", func(_ context.Context, starts *shm.Value[int64]) error {
+	if n, err := shm.Add(starts, 1); n > 1 || err != nil {
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	}
+	return nil
+})

@@ -7,22 +7,25 @@ import (
 	"os"
 	"reflect"
 	"sync"
+
+	"github.com/rawipc/rawipc/proc"
 )
 
 // A Func is a function of this program that workers can run. It may be used by
 // any number of goroutines and pools at once.
 type Func[In, Out any] struct {
-	name string
-	id   uint64
-	in   codec[In]
-	out  codec[Out]
+	name    string
+	id      uint64
+	in, out form
 }
 
 // handler is a registered function as a worker sees it: bytes in, bytes out.
-// one serves Call, many a chunk of Map. The result is appended to buf.
+// one serves Call, many a chunk. The result is appended to buf, or memory of its
+// own.
 type handler struct {
-	name      string
-	one, many func(ctx context.Context, in, buf []byte) ([]byte, error)
+	name string
+	one  func(ctx context.Context, c Codec, in, buf []byte) ([]byte, error)
+	many func(ctx context.Context, c Codec, in []byte, items int, done func()) ([]byte, error)
 }
 
 var registry = struct {
@@ -30,46 +33,65 @@ var registry = struct {
 	byID map[uint64]*handler
 }{byID: make(map[uint64]*handler)}
 
+func registered(id uint64) *handler {
+	registry.RLock()
+	defer registry.RUnlock()
+	return registry.byID[id]
+}
+
 // Register makes f known under a name, so that workers can run it. It belongs
 // into a package-level variable: workers are this program started again, and
 // must come to know the same functions.
 //
 // In and Out may be anything that package gob can encode; []byte, string and
-// types without pointers travel as they are, without an encoding. Register
-// panics if the name is taken or if In or Out contain a handle (what package
-// proc passes to a child, such as a ring or a file), naming its place: calls
-// carry bytes, no descriptors.
+// types without pointers travel as they are, without an encoding. A []byte that
+// f gets is valid until f returns. Register panics if the name is taken or if In
+// or Out contain a handle (what package proc passes to a child, such as a ring
+// or a file), naming its place: calls carry bytes, no descriptors. Those go to
+// workers by RegisterInit.
 func Register[In, Out any](name string, f func(context.Context, In) (Out, error)) *Func[In, Out] {
-	fn := &Func[In, Out]{name: name, id: nameID(name), in: codecFor[In](), out: codecFor[Out]()}
+	fn := &Func[In, Out]{name: name, id: nameID(name), in: formOf[In](), out: formOf[Out]()}
 	for _, t := range []reflect.Type{reflect.TypeFor[In](), reflect.TypeFor[Out]()} {
 		if path := findHandle(t, t.String(), nil); path != "" {
 			panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors", name, path))
 		}
 	}
 	h := &handler{name: name}
-	h.one = func(ctx context.Context, in, buf []byte) ([]byte, error) {
-		v, err := fn.in.decode(in)
-		if err != nil {
+	h.one = func(ctx context.Context, c Codec, in, buf []byte) ([]byte, error) {
+		if fn.in == formMemory { // a v of its own, that need not be on the heap
+			var v In
+			if n := copyPieces(memoryOf(&v), in); n != len(in) || n != len(memoryOf(&v)) {
+				return nil, fmt.Errorf("an argument of %d bytes, want %d", len(in), len(memoryOf(&v)))
+			}
+			out, err := f(ctx, v)
+			if err != nil {
+				return nil, err
+			}
+			return encode(fn.out, c, buf, out)
+		}
+		var v In
+		if err := decode(fn.in, c, in, &v); err != nil {
 			return nil, fmt.Errorf("decoding the argument: %w", err)
 		}
 		out, err := f(ctx, v)
 		if err != nil {
 			return nil, err
 		}
-		return fn.out.append(buf, out)
+		return encode(fn.out, c, buf, out)
 	}
-	h.many = func(ctx context.Context, in, buf []byte) ([]byte, error) {
-		vs, err := fn.in.decodeAll(in)
+	h.many = func(ctx context.Context, c Codec, in []byte, items int, done func()) ([]byte, error) {
+		vs, outs := make([]In, items), make([]Out, items)
+		err := decodeAll(fn.in, c, in, vs)
 		if err != nil {
 			return nil, fmt.Errorf("decoding the arguments: %w", err)
 		}
-		outs := make([]Out, len(vs))
 		for i, v := range vs {
 			if outs[i], err = f(ctx, v); err != nil {
 				return nil, &itemError{i, err}
 			}
+			done()
 		}
-		return fn.out.appendAll(buf, outs)
+		return encodeAll(fn.out, c, outs)
 	}
 	registry.Lock()
 	defer registry.Unlock()
@@ -78,6 +100,40 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 	}
 	registry.byID[fn.id] = h
 	return fn
+}
+
+// An InitFunc is a function that workers run before their first call.
+type InitFunc[A any] struct {
+	run *proc.Func[initArgs[A]]
+}
+
+type initArgs[A any] struct {
+	Worker workerArgs
+	Init   A
+}
+
+// An Initializer is an InitFunc with its argument, for Config.Init.
+type Initializer struct {
+	start func(context.Context, *proc.Cmd, workerArgs) (*proc.Process, error)
+}
+
+// RegisterInit makes f known under a name, as Register does. A may be anything
+// that package proc can pass to a child: queues, locks, values, files. They are
+// the same objects in all workers and here. f keeps them in variables, where
+// functions find them; if it fails, so does the worker's start. Its ctx ends
+// with the worker.
+func RegisterInit[A any](name string, f func(context.Context, A) error) *InitFunc[A] {
+	return &InitFunc[A]{proc.Register("github.com/rawipc/rawipc/pool.init "+name, func(ctx context.Context, a initArgs[A]) error {
+		return serveCalls(ctx, a.Worker, func() error { return f(ctx, a.Init) })
+	})}
+}
+
+// With returns the function with an argument, which every worker gets: what it
+// holds must stay open as long as the pool.
+func (f *InitFunc[A]) With(a A) Initializer {
+	return Initializer{func(ctx context.Context, cmd *proc.Cmd, w workerArgs) (*proc.Process, error) {
+		return f.run.StartCmd(ctx, cmd, initArgs[A]{w, a})
+	}}
 }
 
 // Name returns the name that f is registered under.
