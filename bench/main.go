@@ -190,14 +190,14 @@ func measurePath(ctx context.Context, p *path, pl placement, o *options) ([]*res
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second+time.Duration(len(sizes))*10*o.time,
 		errors.New("it took far too long and was given up"))
 	defer cancel()
-	s, err := newSession(ctx, p, pl)
+	s, err := p.start(ctx, pl)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
 	var rs []*result
 	for _, size := range sizes {
-		r, err := s.measure(size, pl, o.time)
+		r, err := p.measure(s, size, pl, o.time)
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause

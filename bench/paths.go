@@ -24,6 +24,12 @@ type path struct {
 	// payload but carries that many bytes: a signal.
 	max, fixed int
 
+	// calls is true for a path that only goes there and back.
+	calls bool
+
+	// open starts the path; nil is newSession. A peer has its own.
+	open func(context.Context, placement) (runner, error)
+
 	// make makes the two sides; b is nil if a does everything.
 	make func() (a, b *link, err error)
 }
@@ -39,6 +45,18 @@ func (p *path) sizesOf(wanted []int) (sizes []int) {
 		}
 	}
 	return sizes
+}
+
+// start starts the processes. ctx ends them.
+func (p *path) start(ctx context.Context, pl placement) (runner, error) {
+	if p.open != nil {
+		return p.open(ctx, pl)
+	}
+	s, err := newSession(ctx, p, pl)
+	if err != nil {
+		return nil, err // a nil *session is no nil runner
+	}
+	return s, nil
 }
 
 const ringCap = 4 << 20
@@ -63,7 +81,7 @@ var paths = []*path{
 	{name: "tcp-loopback", impl: "net", make: func() (*link, *link, error) { return netLinks("tcp", "127.0.0.1:0") }},
 	{name: "mq.Queue", impl: "rawipc", max: 8192, make: queueLinks},
 	{name: "eventfd", impl: "kernel", fixed: 8, make: eventLinks},
-	{name: "pool.Call", impl: "rawipc", make: func() (*link, *link, error) { return &link{Kind: "pool"}, nil, nil }},
+	{name: "pool.Call", impl: "rawipc", calls: true, make: func() (*link, *link, error) { return &link{Kind: "pool"}, nil, nil }},
 }
 
 func ringLinks(spin time.Duration) (a, b *link, err error) {
