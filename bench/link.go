@@ -78,6 +78,12 @@ func (l *link) open() (end, error) {
 			return &wordEnd{out: &w.A, in: &w.B}, nil
 		}
 		return &wordEnd{out: &w.B, in: &w.A}, nil
+	case "line":
+		w := l.Words.Ptr()
+		if l.First {
+			return &lineEnd{out: &w.A, in: &w.B}, nil
+		}
+		return &lineEnd{out: &w.B, in: &w.A}, nil
 	case "conn":
 		return connEnd{l.Out, l.In}, nil
 	case "mq":
@@ -87,9 +93,9 @@ func (l *link) open() (end, error) {
 		}
 		return &queueEnd{l.QueueOut, l.QueueIn, make([]byte, st.MessageSize)}, nil
 	case "raw":
-		return rawEnd{int(l.FileOut.Fd()), int(l.FileIn.Fd())}, nil
+		return newRawEnd(l), nil
 	case "eventfd":
-		return &eventEnd{rawEnd: rawEnd{int(l.FileOut.Fd()), int(l.FileIn.Fd())}}, nil
+		return &eventEnd{rawEnd: newRawEnd(l)}, nil
 	case "net":
 		c, err := net.FileConn(l.FileOut)
 		if err != nil {

@@ -35,7 +35,7 @@ func TestPlace(t *testing.T) {
 			pls, _ := place(c.cpus, sysfs)
 			var got []string
 			for _, pl := range pls {
-				got = append(got, fmt.Sprint(pl.name, pl.a, pl.b))
+				got = append(got, fmt.Sprintf("%s%v%v", pl.name, pl.a, pl.b))
 			}
 			if g := strings.Join(got, " "); g != c.want {
 				t.Errorf("%s, want %s", g, c.want)
