@@ -17,6 +17,7 @@
 //	-paths REGEXP    only the paths whose name matches
 //	-sizes LIST      message sizes, such as 64,4KiB,1MiB
 //	-time DURATION   for each of a row's two loops
+//	-rounds N        take turns for N rounds, on every placement there is
 //
 // The same measurements run under go test -bench . ./bench, with names that
 // benchstat understands.
@@ -27,6 +28,18 @@
 // those of a stream in one direction; for paths that carry a signal and no
 // payload (futex.Word, eventfd), and for pool.Call, those of the round trips.
 // CPU is the time of both processes together, per message of that loop.
+//
+// # Rounds
+//
+// With -rounds all paths are open at the same time and take turns, so that
+// what disturbs the machine disturbs all of them alike. A figure is the median
+// of its rounds, with the smallest and the largest behind it; where the middle
+// half of the rounds lies more than a quarter of the median apart, the row is
+// marked noisy and settles nothing. Placements are one CPU, two cores of one
+// socket, siblings of one core and two sockets where sysfs shows them, and
+// wherever the kernel puts the processes. Beside the rows that spin stands how
+// long a cache line alone takes there and back (cache-line): no such row can be
+// faster, and if the probe differs between two runs so will they.
 package main
 
 import (
@@ -65,6 +78,8 @@ type options struct {
 	paths []*path
 	sizes []int
 	time  time.Duration
+
+	rounds int // 0: each row once, without a neighbour's influence
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
@@ -78,6 +93,12 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.Func("time", "`duration` of each loop, of which a row has two (default 100ms)", func(s string) (err error) {
 		if o.time, err = time.ParseDuration(s); err != nil || o.time <= 0 || o.time > time.Minute {
 			return errors.New("want a duration of more than 0 and at most 1m, such as 100ms")
+		}
+		return nil
+	})
+	f.Func("rounds", "`number` of rounds, in which all paths take turns: medians, with extremes, on all placements", func(s string) (err error) {
+		if o.rounds, err = strconv.Atoi(s); err != nil || o.rounds < 1 || o.rounds > 1000 {
+			return errors.New("want a number of rounds from 1 to 1000")
 		}
 		return nil
 	})
@@ -135,6 +156,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
+	}
+	if o.rounds > 0 {
+		return runRounds(ctx, o, stdout, stderr)
 	}
 	pls, note, err := placements()
 	if err != nil {

@@ -13,6 +13,15 @@ type result struct {
 	Bytes     float64  `json:"bytes_per_s"`
 	CPU       float64  `json:"cpu_ns_per_msg"`
 	Pids      []int    `json:"pids"`
+
+	// Only of rounds.
+	Rounds    int        `json:"rounds,omitempty"`
+	RTTRange  [2]float64 `json:"rtt_p50_min_max,omitzero"`
+	MsgsRange [2]float64 `json:"msgs_min_max,omitzero"`
+	Noisy     bool       `json:"noisy,omitempty"`
+	Line      float64    `json:"cache_line_ns,omitempty"` // the probe, beside a row that spins
+	C         *ratio     `json:"beside_c,omitempty"`
+	Python    *ratio     `json:"beside_python,omitempty"`
 }
 
 type rttStats struct {

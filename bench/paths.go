@@ -27,6 +27,13 @@ type path struct {
 	// calls is true for a path that only goes there and back.
 	calls bool
 
+	// spins says that both sides look before they sleep, so that the CPUs must
+	// be two. With needsTwo they can do nothing else.
+	spins, needsTwo bool
+
+	// c and python name the peers that it is compared with.
+	c, python string
+
 	// open starts the path; nil is newSession. A peer has its own.
 	open func(context.Context, placement) (runner, error)
 
@@ -62,7 +69,7 @@ func (p *path) start(ctx context.Context, pl placement) (runner, error) {
 const ringCap = 4 << 20
 
 var paths = []*path{
-	{name: "shm.Ring", impl: "rawipc", max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(0) }},
+	{name: "shm.Ring", impl: "rawipc", spins: true, max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(0) }},
 	{name: "shm.Ring-sleep", impl: "rawipc", max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(-1) }},
 	{name: "futex.Word", impl: "rawipc", fixed: 4, make: wordLinks},
 	{name: "pipe.OneWay", impl: "rawipc", make: onewayLinks},
