@@ -23,6 +23,17 @@ func runRounds(ctx context.Context, o *options, stdout, stderr io.Writer) error 
 		}
 	}
 	ps := append([]*path{lineProbe}, o.paths...)
+	if o.peers {
+		others, err := newPeers(ctx)
+		if err != nil {
+			return err
+		}
+		defer others.close()
+		if !o.json {
+			fmt.Fprintln(stdout, "Peers:", strings.Join(others.about, "; "))
+		}
+		ps = append(ps, others.paths()...)
+	}
 	show := newProgress(stderr, len(pls)*(len(ps)+o.rounds*(1+len(o.sizes))))
 	var rows []*result
 	var failed []string
@@ -102,6 +113,9 @@ func printRounds(w io.Writer, pls []placement, rows []*result) {
 func (r *ratio) String() string {
 	if r == nil {
 		return ""
+	}
+	if r.Msgs == 0 {
+		return factor(r.RTT) + " -"
 	}
 	return factor(r.RTT) + " " + factor(r.Msgs)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"time"
 
@@ -96,12 +95,20 @@ func (l *link) open() (end, error) {
 		return newRawEnd(l), nil
 	case "eventfd":
 		return &eventEnd{rawEnd: newRawEnd(l)}, nil
-	case "net":
-		c, err := net.FileConn(l.FileOut)
-		if err != nil {
+	case "files":
+		return filesEnd{l}, nil
+	case "chan":
+		return newChanEnd(), nil
+	case "net", "rpc", "rpc-server":
+		c, err := l.netConn()
+		switch {
+		case err != nil:
 			return nil, err
+		case l.Kind == "rpc":
+			return newRPCEnd(c), nil
+		case l.Kind == "rpc-server":
+			return newRPCServer(c)
 		}
-		l.FileOut.Close()
 		return netEnd{c}, nil
 	case "pool":
 		return newPoolEnd(l.WorkerCPUs)

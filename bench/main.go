@@ -18,6 +18,7 @@
 //	-sizes LIST      message sizes, such as 64,4KiB,1MiB
 //	-time DURATION   for each of a row's two loops
 //	-rounds N        take turns for N rounds, on every placement there is
+//	-peers           the same loops by C, by Python and by the standard library
 //
 // The same measurements run under go test -bench . ./bench, with names that
 // benchstat understands.
@@ -40,6 +41,17 @@
 // wherever the kernel puts the processes. Beside the rows that spin stands how
 // long a cache line alone takes there and back (cache-line): no such row can be
 // faster, and if the probe differs between two runs so will they.
+//
+// # Peers
+//
+// With -peers the same loops run in C (compiled on the spot by the C compiler
+// that is there), by Python's multiprocessing and by the standard library's own
+// ways, in the same rounds. A row then says how many times as fast as C and as
+// Python it is: C's way is that of the same kind, the limit of what a library
+// can reach; of Python's it is the fastest that carries the same, and for
+// pool.Call its Pool. C's ring only spins, so that beside it stands the price
+// of a ring whose reader may sleep. Ratios are the medians of those of each
+// round. Peers that can't run are named, with the reason.
 package main
 
 import (
@@ -79,6 +91,7 @@ type options struct {
 	sizes []int
 	time  time.Duration
 
+	peers  bool
 	rounds int // 0: each row once, without a neighbour's influence
 }
 
@@ -102,6 +115,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		}
 		return nil
 	})
+	f.BoolVar(&o.peers, "peers", false, "measure C, Python and the standard library beside, in 5 rounds if -rounds says nothing")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			f.SetOutput(stderr)
@@ -111,6 +125,9 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q: want flags only (see -help)", f.Arg(0))
+	}
+	if o.peers && o.rounds == 0 {
+		o.rounds = 5
 	}
 	re, err := regexp.Compile(*match)
 	if err != nil {

@@ -69,15 +69,15 @@ func (p *path) start(ctx context.Context, pl placement) (runner, error) {
 const ringCap = 4 << 20
 
 var paths = []*path{
-	{name: "shm.Ring", impl: "rawipc", spins: true, max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(0) }},
-	{name: "shm.Ring-sleep", impl: "rawipc", max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(-1) }},
-	{name: "futex.Word", impl: "rawipc", fixed: 4, make: wordLinks},
-	{name: "pipe.OneWay", impl: "rawipc", make: onewayLinks},
-	{name: "pipe.FIFO", impl: "rawipc", make: fifoLinks},
-	{name: "pipe.Pair", impl: "rawipc", make: func() (*link, *link, error) { return connLinks(pipe.Pair()) }},
-	{name: "pipe.PacketPair", impl: "rawipc", max: 64 << 10, make: func() (*link, *link, error) { return connLinks(pipe.PacketPair()) }},
-	{name: "socketpair-dgram", impl: "kernel", max: 64 << 10, make: dgramLinks},
-	{name: "unix-socket", impl: "net", make: func() (*link, *link, error) {
+	{name: "shm.Ring", impl: "rawipc", c: "C ring", python: "Python Pipe", spins: true, max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(0) }},
+	{name: "shm.Ring-sleep", impl: "rawipc", c: "C ring-sleep", python: "Python Pipe", max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(-1) }},
+	{name: "futex.Word", impl: "rawipc", c: "C futex", python: "Python Semaphore", fixed: 4, make: wordLinks},
+	{name: "pipe.OneWay", impl: "rawipc", c: "C pipe", python: "Python Pipe", make: onewayLinks},
+	{name: "pipe.FIFO", impl: "rawipc", c: "C pipe", python: "Python Pipe", make: fifoLinks},
+	{name: "pipe.Pair", impl: "rawipc", c: "C stream", python: "Python Pipe", make: func() (*link, *link, error) { return connLinks(pipe.Pair()) }},
+	{name: "pipe.PacketPair", impl: "rawipc", c: "C seqpacket", python: "Python Pipe", max: 64 << 10, make: func() (*link, *link, error) { return connLinks(pipe.PacketPair()) }},
+	{name: "socketpair-dgram", impl: "kernel", c: "C dgram", python: "Python Pipe", max: 64 << 10, make: dgramLinks},
+	{name: "unix-socket", impl: "net", c: "C stream", python: "Python Pipe", make: func() (*link, *link, error) {
 		dir, err := os.MkdirTemp("", "rawipc-bench")
 		if err != nil {
 			return nil, nil, err
@@ -85,10 +85,10 @@ var paths = []*path{
 		defer os.RemoveAll(dir)
 		return netLinks("unix", filepath.Join(dir, "socket"))
 	}},
-	{name: "tcp-loopback", impl: "net", make: func() (*link, *link, error) { return netLinks("tcp", "127.0.0.1:0") }},
-	{name: "mq.Queue", impl: "rawipc", max: 8192, make: queueLinks},
-	{name: "eventfd", impl: "kernel", fixed: 8, make: eventLinks},
-	{name: "pool.Call", impl: "rawipc", calls: true, make: func() (*link, *link, error) { return &link{Kind: "pool"}, nil, nil }},
+	{name: "tcp-loopback", impl: "net", c: "C tcp", python: "Python Pipe", make: func() (*link, *link, error) { return netLinks("tcp", "127.0.0.1:0") }},
+	{name: "mq.Queue", impl: "rawipc", c: "C mq", python: "Python Queue", max: 8192, make: queueLinks},
+	{name: "eventfd", impl: "kernel", c: "C eventfd", python: "Python Semaphore", fixed: 8, make: eventLinks},
+	{name: "pool.Call", impl: "rawipc", c: "C ring", python: "Python Pool", calls: true, make: func() (*link, *link, error) { return &link{Kind: "pool"}, nil, nil }},
 }
 
 func ringLinks(spin time.Duration) (a, b *link, err error) {

@@ -128,8 +128,8 @@ func (c *contest) results() (rows []*result) {
 				continue
 			}
 			r := median(e.rows[size])
-			r.C = ratioTo(find(e.path.c), e.rows[size], size)
-			r.Python = ratioTo(find(e.path.python), e.rows[size], size)
+			r.C = e.ratioTo(find(e.path.c), size)
+			r.Python = e.ratioTo(find(e.path.python), size)
 			if probe != nil && e.path.spins {
 				r.Line = median(probe.rows[probe.path.fixed]).RTT.P50
 			}
@@ -147,14 +147,14 @@ func (c *contest) results() (rows []*result) {
 type ratio struct {
 	Path string  `json:"path"`
 	RTT  float64 `json:"rtt"`
-	Msgs float64 `json:"msgs"`
+	Msgs float64 `json:"msgs,omitempty"` // unless one is of calls and one of a stream
 }
 
-func ratioTo(other *entry, ours []*result, size int) *ratio {
+func (e *entry) ratioTo(other *entry, size int) *ratio {
 	if other == nil {
 		return nil
 	}
-	theirs := other.rows[size]
+	ours, theirs := e.rows[size], other.rows[size]
 	if other.path.fixed > 0 {
 		theirs = other.rows[other.path.fixed]
 	}
@@ -166,7 +166,11 @@ func ratioTo(other *entry, ours []*result, size int) *ratio {
 	if len(rtt) == 0 {
 		return nil
 	}
-	return &ratio{other.path.name, middle(rtt), middle(msgs)}
+	r := &ratio{other.path.name, middle(rtt), middle(msgs)}
+	if e.path.calls != other.path.calls {
+		r.Msgs = 0
+	}
+	return r
 }
 
 // median is a row of the medians of all figures, with their extremes.

@@ -32,12 +32,17 @@ func TestMedian(t *testing.T) {
 	}
 	// A round that disturbs both alike leaves their ratio alone.
 	other := &entry{path: &path{name: "o"}, rows: map[int][]*result{10: rs(50, 450, 52, 48, 49)}}
-	r := ratioTo(other, rs(100, 900, 104, 96, 98), 10)
+	ours := &entry{path: &path{name: "e"}, rows: map[int][]*result{10: rs(100, 900, 104, 96, 98), 11: rs(1)}}
+	r := ours.ratioTo(other, 10)
 	if r == nil || r.RTT != .5 || r.Msgs < .499 || r.Msgs > .501 {
 		t.Errorf("ratio %v", r)
 	}
-	if ratioTo(nil, rs(1), 10) != nil || ratioTo(other, rs(1), 11) != nil {
+	if ours.ratioTo(nil, 10) != nil || ours.ratioTo(other, 11) != nil {
 		t.Error("a ratio to nothing")
+	}
+	other.path.calls = true
+	if r := ours.ratioTo(other, 10); r.Msgs != 0 || r.String() != "0.50 -" {
+		t.Errorf("calls beside a stream: %v", r)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,7 +49,13 @@ func newSession(ctx context.Context, p *path, pl placement) (_ *session, err err
 		}
 	}()
 	a.WorkerCPUs = pl.b
-	if err := s.start(ctx, "a", *a, pl.a); err != nil {
+	cpus := pl.a
+	if a.Kind == "chan" { // one process on the CPUs of both
+		cpus = append(cpus[:len(cpus):len(cpus)], pl.b...)
+		slices.Sort(cpus)
+		cpus = slices.Compact(cpus)
+	}
+	if err := s.start(ctx, "a", *a, cpus); err != nil {
 		return nil, err
 	}
 	if b != nil {
