@@ -22,6 +22,7 @@ func runRounds(ctx context.Context, o *options, stdout, stderr io.Writer) error 
 			fmt.Fprintln(stdout, note)
 		}
 	}
+	var about []string
 	ps := append([]*path{lineProbe}, o.paths...)
 	if o.peers {
 		others, err := newPeers(ctx)
@@ -29,8 +30,8 @@ func runRounds(ctx context.Context, o *options, stdout, stderr io.Writer) error 
 			return err
 		}
 		defer others.close()
-		if !o.json {
-			fmt.Fprintln(stdout, "Peers:", strings.Join(others.about, "; "))
+		if about = others.about; !o.json {
+			fmt.Fprintln(stdout, "Peers:", strings.Join(about, "; "))
 		}
 		ps = append(ps, others.paths()...)
 	}
@@ -55,6 +56,11 @@ func runRounds(ctx context.Context, o *options, stdout, stderr io.Writer) error 
 		}
 	} else {
 		printRounds(stdout, pls, rows)
+	}
+	if o.html != "" {
+		if err := newPage(o, pls, rows, about).write(o.html); err != nil {
+			return err
+		}
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("not measured:\n\t%s", strings.Join(failed, "\n\t"))

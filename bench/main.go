@@ -18,6 +18,7 @@
 //	-sizes LIST      message sizes, such as 64,4KiB,1MiB
 //	-time DURATION   for each of a row's two loops
 //	-rounds N        take turns for N rounds, on every placement there is
+//	-html FILE       one page with pictures of the same, too
 //	-peers           the same loops by C, by Python and by the standard library
 //
 // The same measurements run under go test -bench . ./bench, with names that
@@ -91,12 +92,14 @@ type options struct {
 	sizes []int
 	time  time.Duration
 
+	args   []string
+	html   string
 	peers  bool
 	rounds int // 0: each row once, without a neighbour's influence
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
-	o := new(options)
+	o := &options{args: args}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // errors are reported once, by main
 	f.BoolVar(&o.json, "json", false, "print one JSON object a line")
@@ -116,6 +119,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil
 	})
 	f.BoolVar(&o.peers, "peers", false, "measure C, Python and the standard library beside, in 5 rounds if -rounds says nothing")
+	f.StringVar(&o.html, "html", "", "write a page with pictures to this `file`, too; 5 rounds if -rounds says nothing")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			f.SetOutput(stderr)
@@ -126,7 +130,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q: want flags only (see -help)", f.Arg(0))
 	}
-	if o.peers && o.rounds == 0 {
+	if (o.peers || o.html != "") && o.rounds == 0 {
 		o.rounds = 5
 	}
 	re, err := regexp.Compile(*match)
