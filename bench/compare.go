@@ -46,7 +46,15 @@ func runRounds(ctx context.Context, o *options, stdout, stderr io.Writer) error 
 		}
 		rows, failed = append(rows, rs...), append(failed, fs...)
 	}
-	show.clear()
+	var costs []*cost
+	if len(o.tasks) > 0 {
+		var fs []string
+		costs, fs = measureCosts(ctx, o, pls, show)
+		failed = append(failed, fs...)
+	}
+	if show.clear(); ctx.Err() != nil {
+		return ctx.Err()
+	}
 	if o.json {
 		enc := json.NewEncoder(stdout)
 		for _, r := range rows {
@@ -54,11 +62,19 @@ func runRounds(ctx context.Context, o *options, stdout, stderr io.Writer) error 
 				return err
 			}
 		}
+		for _, c := range costs {
+			if err := enc.Encode(c); err != nil {
+				return err
+			}
+		}
 	} else {
 		printRounds(stdout, pls, rows)
+		if len(costs) > 0 {
+			printCosts(stdout, costs)
+		}
 	}
 	if o.html != "" {
-		if err := newPage(o, pls, rows, about).write(o.html); err != nil {
+		if err := newPage(o, pls, rows, costs, about).write(o.html); err != nil {
 			return err
 		}
 	}
@@ -82,13 +98,16 @@ func ordered(rows []*result, placement string) []*result {
 func printRounds(w io.Writer, pls []placement, rows []*result) {
 	compared := slices.ContainsFunc(rows, func(r *result) bool { return r.C != nil || r.Python != nil })
 	for _, pl := range pls {
+		here := ordered(rows, pl.name)
+		if len(here) == 0 {
+			continue
+		}
 		fmt.Fprintf(w, "\n%-17s %-7s %7s  %8s %-15s %8s  %7s %-13s %8s %8s", strings.ToUpper(pl.name), "impl", "size",
 			"rtt p50", "min–max", "p99", "msgs/s", "min–max", "bytes/s", "CPU/msg")
 		if compared {
 			fmt.Fprintf(w, "  %11s %13s", "×C rtt msg", "×Py rtt msg")
 		}
 		fmt.Fprintln(w)
-		here := ordered(rows, pl.name)
 		for i, r := range here {
 			if i > 0 && sizeClass(r.Size) != sizeClass(here[i-1].Size) {
 				fmt.Fprintln(w)

@@ -25,7 +25,12 @@ type link struct {
 	Out, In           *pipe.Conn
 	QueueOut, QueueIn *mq.Queue
 	FileOut, FileIn   *os.File
-	WorkerCPUs        []int
+
+	Parts                   *shm.Shared[parts]
+	SlotsOut, SlotsIn       *shm.Queue[slot]
+	MessagesOut, MessagesIn *shm.MessageQueue
+
+	WorkerCPUs []int
 }
 
 // close releases this process's hold on the link.
@@ -38,6 +43,19 @@ func (l *link) close() {
 	}
 	if l.Words != nil {
 		l.Words.Close()
+	}
+	if l.Parts != nil {
+		l.Parts.Close()
+	}
+	for _, q := range []*shm.Queue[slot]{l.SlotsOut, l.SlotsIn} {
+		if q != nil {
+			q.Close()
+		}
+	}
+	for _, q := range []*shm.MessageQueue{l.MessagesOut, l.MessagesIn} {
+		if q != nil {
+			q.Close()
+		}
 	}
 	for _, c := range []*pipe.Conn{l.Out, l.In} {
 		if c != nil {
@@ -83,6 +101,14 @@ func (l *link) open() (end, error) {
 			return &lineEnd{out: &w.A, in: &w.B}, nil
 		}
 		return &lineEnd{out: &w.B, in: &w.A}, nil
+	case "futex.Semaphore", "futex.Event", "futex.Cond", "futex.Barrier":
+		return l.newPartsEnd(), nil
+	case "slots":
+		return slotEnd{l.SlotsOut, l.SlotsIn}, nil
+	case "messages":
+		return messageEnd{l.MessagesOut, l.MessagesIn}, nil
+	case "rights":
+		return newRightsEnd(l.Out)
 	case "conn":
 		return connEnd{l.Out, l.In}, nil
 	case "mq":

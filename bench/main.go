@@ -19,6 +19,7 @@
 //	-time DURATION   for each of a row's two loops
 //	-rounds N        take turns for N rounds, on every placement there is
 //	-html FILE       one page with pictures of the same, too
+//	-all             every primitive, and what grows with size, processes, waiters
 //	-peers           the same loops by C, by Python and by the standard library
 //
 // The same measurements run under go test -bench . ./bench, with names that
@@ -42,6 +43,16 @@
 // wherever the kernel puts the processes. Beside the rows that spin stands how
 // long a cache line alone takes there and back (cache-line): no such row can be
 // faster, and if the probe differs between two runs so will they.
+//
+// # All
+//
+// With -all also the primitives that carry one bit and the queues that many
+// may use are paths (a round trip of futex.Barrier is one meeting), sizes go
+// from 64 B to 64 MiB, and a second table has what is no message: locks alone,
+// among 2 to 32 processes and after the owner's death, queues with 1 to 32
+// processes at either end or both, a wake among 1 to 10,000 sleeping threads,
+// the start of a process, the pool's Map and its recovery, and memory. It takes
+// some ten minutes; -paths chooses from both tables.
 //
 // # Peers
 //
@@ -95,6 +106,8 @@ type options struct {
 	args   []string
 	html   string
 	peers  bool
+	all    bool
+	tasks  []*task
 	rounds int // 0: each row once, without a neighbour's influence
 }
 
@@ -104,7 +117,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	f.SetOutput(io.Discard) // errors are reported once, by main
 	f.BoolVar(&o.json, "json", false, "print one JSON object a line")
 	match := f.String("paths", "", "measure only the paths whose name matches this `regexp`")
-	sizes := f.String("sizes", "64,4KiB,64KiB,1MiB", "message `sizes`, with KiB and MiB")
+	sizes := f.String("sizes", usualSizes, "message `sizes`, with KiB and MiB")
 	o.time = 100 * time.Millisecond
 	f.Func("time", "`duration` of each loop, of which a row has two (default 100ms)", func(s string) (err error) {
 		if o.time, err = time.ParseDuration(s); err != nil || o.time <= 0 || o.time > time.Minute {
@@ -120,6 +133,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	})
 	f.BoolVar(&o.peers, "peers", false, "measure C, Python and the standard library beside, in 5 rounds if -rounds says nothing")
 	f.StringVar(&o.html, "html", "", "write a page with pictures to this `file`, too; 5 rounds if -rounds says nothing")
+	f.BoolVar(&o.all, "all", false, "measure every primitive, cost and scale, too; 5 rounds if -rounds says nothing")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			f.SetOutput(stderr)
@@ -130,7 +144,7 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q: want flags only (see -help)", f.Arg(0))
 	}
-	if (o.peers || o.html != "") && o.rounds == 0 {
+	if (o.peers || o.all || o.html != "") && o.rounds == 0 {
 		o.rounds = 5
 	}
 	re, err := regexp.Compile(*match)
@@ -138,14 +152,26 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		return nil, fmt.Errorf("-paths %q: want a regular expression: %w", *match, err)
 	}
 	var names []string
-	for _, p := range paths {
+	from := paths
+	if o.all {
+		from = append(from[:len(from):len(from)], morePaths...)
+		for _, t := range tasks {
+			if re.MatchString(t.name + " " + t.with) {
+				o.tasks = append(o.tasks, t)
+			}
+		}
+	}
+	for _, p := range from {
 		names = append(names, p.name)
 		if re.MatchString(p.name) {
 			o.paths = append(o.paths, p)
 		}
 	}
-	if len(o.paths) == 0 {
+	if len(o.paths)+len(o.tasks) == 0 {
 		return nil, fmt.Errorf("-paths %q matches none of %s", *match, strings.Join(names, ", "))
+	}
+	if o.all && *sizes == usualSizes {
+		*sizes = "64,1KiB,4KiB,64KiB,1MiB,16MiB,64MiB"
 	}
 	for _, s := range strings.Split(*sizes, ",") {
 		n, err := parseSize(strings.TrimSpace(s))
@@ -156,6 +182,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	return o, nil
 }
+
+const usualSizes = "64,4KiB,64KiB,1MiB"
 
 const maxSize = 64 << 20
 

@@ -72,6 +72,9 @@ type tally struct {
 // takes, then in chunks until budget is used.
 func repeat(s runner, size int, budget time.Duration, opA, opB string, rtt *hist) (t tally, err error) {
 	n, warm := 4, false
+	if size > 1<<20 {
+		n = 1
+	}
 	for t.elapsed < budget {
 		one, h, err := s.loop(size, n, opA, opB)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -54,7 +55,7 @@ var placeTitles = map[string]string{
 }
 
 // newPage lays out the rows of the paths.
-func newPage(o *options, pls []placement, rows []*result, about []string) *page {
+func newPage(o *options, pls []placement, rows []*result, costs []*cost, about []string) *page {
 	pg := &page{Machine: machine(), Command: "go run ./bench " + commandLine(o.args),
 		Date: time.Now().UTC().Format("2 January 2006"), Rounds: o.rounds, Peers: about}
 	for _, pl := range pls {
@@ -68,7 +69,53 @@ func newPage(o *options, pls []placement, rows []*result, about []string) *page 
 		}
 		pg.Places = append(pg.Places, place)
 	}
+	if len(costs) > 0 {
+		pg.Places = append(pg.Places, costPlace(costs))
+	}
 	return pg
+}
+
+// costPlace has a picture for each kind of growth, and all costs as a table.
+func costPlace(costs []*cost) pagePlace {
+	place := pagePlace{Title: "What else costs"}
+	charts := map[string]*chart{}
+	var order []*chart
+	for i, c := range costs {
+		place.Costs = append(place.Costs, pageCost{i > 0 && c.Name != costs[i-1].Name, c.Name,
+			strings.TrimSuffix(c.with()+", "+c.Placement, ", "), c.text(c.Value), c.rangeText(), c.note()})
+		if c.X == 0 || c.Placement == "unpinned" {
+			continue
+		}
+		ch := charts[c.Name]
+		if ch == nil {
+			ch = &chart{Title: "A " + c.Name, XLabel: c.Name[strings.LastIndexByte(c.Name, ' ')+1:], yText: duration,
+				xText: func(v float64) string { return strconv.Itoa(int(v)) }}
+			charts[c.Name], order = ch, append(order, ch)
+		}
+		ch.add(c)
+	}
+	for _, ch := range order {
+		place.Charts = append(place.Charts, pageChart{ch.Title, template.HTML(ch.svg())})
+	}
+	return place
+}
+
+// add puts the cost on the line of its kind and placement.
+func (ch *chart) add(c *cost) {
+	name := c.With
+	if i := strings.IndexByte(name, '.'); i >= 0 {
+		name = name[i+1:] // the package is in the table
+	}
+	dash := map[string]string{"one-cpu": "7 3"}[c.Placement]
+	if c.Placement != "" {
+		name += map[string]string{"one-cpu": " 1 CPU", "two-cpus": " 2 CPUs"}[c.Placement]
+	}
+	i := slices.IndexFunc(ch.series, func(s series) bool { return s.name == name })
+	if i < 0 {
+		i = len(ch.series)
+		ch.series = append(ch.series, series{name: name, hue: i * 137 % 360, dash: dash})
+	}
+	ch.series[i].points = append(ch.series[i].points, point{c.X, c.Value, c.Range[0], c.Range[1]})
 }
 
 // commandLine quotes for a shell what needs it.

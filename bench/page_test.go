@@ -31,8 +31,13 @@ func testPage(t *testing.T) string {
 	}
 	o := &options{args: []string{"-peers", "-paths", "a|b<c>"}, rounds: 5}
 	pls := []placement{{name: "one-cpu"}, {name: "two-cpus"}}
+	var costs []*cost
+	for _, n := range []float64{1, 10, 100} {
+		costs = append(costs, &cost{Name: "wake by waiters", With: "futex.Wake", Unit: "ns", Value: 50 + n, Range: [2]float64{40, 60 + n}, X: n})
+	}
+	costs = append(costs, &cost{Name: "pool", With: "RSS", Unit: "bytes", Value: 9e6, Range: [2]float64{9e6, 9e6}})
 	name := filepath.Join(t.TempDir(), "page.html")
-	if err := newPage(o, pls, rows, []string{"C by <cc>"}).write(name); err != nil {
+	if err := newPage(o, pls, rows, costs, []string{"C by <cc>"}).write(name); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -48,7 +53,7 @@ func TestPage(t *testing.T) {
 	}
 	text := string(data)
 	for _, want := range []string{"prefers-color-scheme: dark", `name="viewport"`, "C by &lt;cc&gt;", "-paths &#39;a|b&lt;c&gt;&#39;",
-		"On two CPUs", "shm.Ring-sleep", "Python Queue", "noisy", "0.50 0.25"} {
+		"On two CPUs", "shm.Ring-sleep", "Python Queue", "noisy", "0.50 0.25", "A wake by waiters", "9.00MB"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is missing", want)
 		}
@@ -59,7 +64,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	pictures := regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(text, -1)
-	if len(pictures) != 2 {
+	if len(pictures) != 3 {
 		t.Errorf("%d pictures", len(pictures))
 	}
 	for _, svg := range pictures {
@@ -78,7 +83,7 @@ func TestPage(t *testing.T) {
 }
 
 func TestPageUnwritable(t *testing.T) {
-	pg := newPage(&options{}, nil, nil, nil)
+	pg := newPage(&options{}, nil, nil, nil, nil)
 	if err := pg.write(filepath.Join(t.TempDir(), "none", "page.html")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
@@ -140,7 +145,7 @@ func TestPageChromium(t *testing.T) {
 				name, value, _ := strings.Cut(field, ":")
 				v[strings.Trim(name, `"`)], _ = strconv.ParseFloat(value, 64)
 			}
-			if v["window"] != 360 || v["across"] > v["window"] || v["svgs"] != 2 || v["narrowest"] < 300 || v["gap"] < 8 || v["letter"] < 8 {
+			if v["window"] != 360 || v["across"] > v["window"] || v["svgs"] != 3 || v["narrowest"] < 300 || v["gap"] < 8 || v["letter"] < 8 {
 				t.Errorf("on a phone: %v", v)
 			}
 			if dark := v["shade"] < 200; dark != (scheme == "dark") {

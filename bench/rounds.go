@@ -203,14 +203,18 @@ func middle(vs []float64) float64 {
 	return (vs[(len(vs)-1)/2] + vs[len(vs)/2]) / 2
 }
 
-// noisy is whether the middle half of the rounds lies further apart than a
-// quarter of the median: a difference of that much may be the machine's.
 func noisy(rs []*result, f func(*result) float64) bool {
 	var vs []float64
 	for _, r := range rs {
 		vs = append(vs, f(r))
 	}
-	slices.Sort(vs)
+	return spread(vs)
+}
+
+// spread is whether the middle half of the rounds lies further apart than a
+// quarter of the median: a difference of that much may be the machine's.
+func spread(vs []float64) bool {
+	vs = slices.Sorted(slices.Values(vs))
 	cut := len(vs) / 4
 	return vs[len(vs)-1-cut]-vs[cut] > middle(vs)/4
 }
