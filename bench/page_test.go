@@ -132,7 +132,11 @@ func TestPageChromium(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, scheme := range []string{"dark", "light"} {
+	schemes := []string{"dark", "light"}
+	if testing.Short() {
+		schemes = schemes[:1]
+	}
+	for _, scheme := range schemes {
 		t.Run(scheme, func(t *testing.T) {
 			setting := map[string]string{"dark": "0", "light": "1"}[scheme]
 			dom, err := render(t, browser, dir, "--blink-settings=preferredColorScheme="+setting)

@@ -25,19 +25,24 @@ func TestPeers(t *testing.T) {
 	if ps.c == nil || ps.python == nil {
 		t.Fatalf("peers are %q", ps.about)
 	}
+	t.Run("one dies", func(t *testing.T) { testPeerDies(t, ps) })
+	sizes := []int{64, 4096}
+	if testing.Short() {
+		sizes = sizes[1:]
+	}
 	ours := paths[:len(paths):len(paths)]
 	all := append(ours, ps.paths()...)
 	pls, _, err := placements()
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows, failed := play(t.Context(), pls[len(pls)-1], all, &options{sizes: []int{64, 4096}, rounds: 1, time: 1e6}, &progress{})
+	rows, failed := play(t.Context(), pls[len(pls)-1], all, &options{sizes: sizes, rounds: 1, time: 1e6}, &progress{})
 	if len(failed) != 0 {
 		t.Errorf("failed: %q", failed)
 	}
 	want := 0
 	for _, p := range all {
-		want += len(p.sizesOf([]int{64, 4096}))
+		want += len(p.sizesOf(sizes))
 	}
 	if len(rows) != want {
 		t.Errorf("%d rows, want %d", len(rows), want)
@@ -83,14 +88,7 @@ func TestPeersMissing(t *testing.T) {
 }
 
 // A peer that dies, in either of its processes, is an error with a reason.
-func TestPeerDies(t *testing.T) {
-	fuzz.Tool(t, "gcc")
-	fuzz.Tool(t, "python3")
-	ps, err := newPeers(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ps.close()
+func testPeerDies(t *testing.T, ps *peers) {
 	pls, _, err := placements()
 	if err != nil {
 		t.Fatal(err)

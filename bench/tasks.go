@@ -21,7 +21,7 @@ var tasks = allTasks()
 
 func allTasks() (ts []*task) {
 	ts = append(ts, alone("futex.Mutex", "Lock+Unlock", func(p *parts) func() error {
-		return func() error { p.Mutex.Lock(); p.Mutex.Unlock(); return nil }
+		return func() error { p.Mutex.Lock(); p.Said[0]++; p.Mutex.Unlock(); return nil }
 	}), alone("futex.RobustMutex", "Lock+Unlock", func(p *parts) func() error {
 		return func() error { p.Robust.Lock(); return p.Robust.Unlock() }
 	}), alone("futex.RecursiveMutex", "Lock+Unlock", func(p *parts) func() error {

@@ -44,7 +44,7 @@ func (m *member) action(p *parts) (func() error, error) {
 	var msg slot
 	switch m.Do {
 	case "mutex":
-		return func() error { p.Mutex.Lock(); p.Mutex.Unlock(); return nil }, nil
+		return func() error { p.Mutex.Lock(); p.Said[0]++; p.Mutex.Unlock(); return nil }, nil
 	case "robust":
 		return func() error { return errors.Join(p.Robust.Lock(), p.Robust.Unlock()) }, nil
 	case "send":
