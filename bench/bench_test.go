@@ -27,7 +27,7 @@ func benchmark(b *testing.B, opA, opB string, fits func(*path) bool) {
 	if note != "" {
 		b.Log(note)
 	}
-	for _, p := range paths {
+	for _, p := range append(paths, morePaths...) {
 		if !fits(p) {
 			continue
 		}
