@@ -103,8 +103,14 @@ func (e *queueEnd) recv(buf []byte) error {
 	return short(n, len(buf))
 }
 
-// rawEnd is blocking read(2) and write(2), with nothing round them.
-type rawEnd struct{ out, in int }
+// rawEnd is blocking read(2) and write(2), with nothing round them. It holds on
+// to the link, whose files the garbage collector would close.
+type rawEnd struct {
+	out, in int
+	l       *link
+}
+
+func newRawEnd(l *link) rawEnd { return rawEnd{int(l.FileOut.Fd()), int(l.FileIn.Fd()), l} }
 
 func (e rawEnd) send(msg []byte) error {
 	for {

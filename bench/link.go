@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"time"
 
@@ -26,7 +25,12 @@ type link struct {
 	Out, In           *pipe.Conn
 	QueueOut, QueueIn *mq.Queue
 	FileOut, FileIn   *os.File
-	WorkerCPUs        []int
+
+	Parts                   *shm.Shared[parts]
+	SlotsOut, SlotsIn       *shm.Queue[slot]
+	MessagesOut, MessagesIn *shm.MessageQueue
+
+	WorkerCPUs []int
 }
 
 // close releases this process's hold on the link.
@@ -39,6 +43,19 @@ func (l *link) close() {
 	}
 	if l.Words != nil {
 		l.Words.Close()
+	}
+	if l.Parts != nil {
+		l.Parts.Close()
+	}
+	for _, q := range []*shm.Queue[slot]{l.SlotsOut, l.SlotsIn} {
+		if q != nil {
+			q.Close()
+		}
+	}
+	for _, q := range []*shm.MessageQueue{l.MessagesOut, l.MessagesIn} {
+		if q != nil {
+			q.Close()
+		}
 	}
 	for _, c := range []*pipe.Conn{l.Out, l.In} {
 		if c != nil {
@@ -78,6 +95,20 @@ func (l *link) open() (end, error) {
 			return &wordEnd{out: &w.A, in: &w.B}, nil
 		}
 		return &wordEnd{out: &w.B, in: &w.A}, nil
+	case "line":
+		w := l.Words.Ptr()
+		if l.First {
+			return &lineEnd{out: &w.A, in: &w.B}, nil
+		}
+		return &lineEnd{out: &w.B, in: &w.A}, nil
+	case "futex.Semaphore", "futex.Event", "futex.Cond", "futex.Barrier":
+		return l.newPartsEnd(), nil
+	case "slots":
+		return slotEnd{l.SlotsOut, l.SlotsIn}, nil
+	case "messages":
+		return messageEnd{l.MessagesOut, l.MessagesIn}, nil
+	case "rights":
+		return newRightsEnd(l.Out)
 	case "conn":
 		return connEnd{l.Out, l.In}, nil
 	case "mq":
@@ -87,15 +118,23 @@ func (l *link) open() (end, error) {
 		}
 		return &queueEnd{l.QueueOut, l.QueueIn, make([]byte, st.MessageSize)}, nil
 	case "raw":
-		return rawEnd{int(l.FileOut.Fd()), int(l.FileIn.Fd())}, nil
+		return newRawEnd(l), nil
 	case "eventfd":
-		return &eventEnd{rawEnd: rawEnd{int(l.FileOut.Fd()), int(l.FileIn.Fd())}}, nil
-	case "net":
-		c, err := net.FileConn(l.FileOut)
-		if err != nil {
+		return &eventEnd{rawEnd: newRawEnd(l)}, nil
+	case "files":
+		return filesEnd{l}, nil
+	case "chan":
+		return newChanEnd(), nil
+	case "net", "rpc", "rpc-server":
+		c, err := l.netConn()
+		switch {
+		case err != nil:
 			return nil, err
+		case l.Kind == "rpc":
+			return newRPCEnd(c), nil
+		case l.Kind == "rpc-server":
+			return newRPCServer(c)
 		}
-		l.FileOut.Close()
 		return netEnd{c}, nil
 	case "pool":
 		return newPoolEnd(l.WorkerCPUs)

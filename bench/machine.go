@@ -11,26 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// placements are one CPU for both processes, and two if this process may use
-// so many.
-func placements() (pls []placement, note string, err error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, "", os.NewSyscallError("sched_getaffinity", err)
-	}
-	var cpus []int
-	for i := 0; len(cpus) < 2 && i < 1024; i++ {
-		if set.IsSet(i) {
-			cpus = append(cpus, i)
-		}
-	}
-	pls = []placement{{"one-cpu", cpus[:1], cpus[:1]}}
-	if len(cpus) < 2 {
-		return pls, "Only one CPU is there: nothing is measured on two.", nil
-	}
-	return append(pls, placement{"two-cpus", cpus[:1], cpus[1:2]}), "", nil
-}
-
 // machine is a line on where this runs.
 func machine() string {
 	model, virtual := "unknown CPU", ""

@@ -1,32 +1,3 @@
-// Command bench tells which way between two processes is fastest on this
-// machine.
-//
-//	go run ./bench
-//
-// starts two processes (this program again) for each path that the kernel
-// offers, sends messages between them, and prints a table: how long a message
-// and its answer take, how many messages and bytes go through in a second, and
-// what CPU time one costs. It takes less than a minute.
-//
-// Each path is measured twice: with both processes on one CPU, and on two.
-// That matters more than the path itself: to wake a process on another CPU
-// costs ten times what it costs on the same one, and spinning helps only on
-// two.
-//
-//	-json            one JSON object a line instead of the table
-//	-paths REGEXP    only the paths whose name matches
-//	-sizes LIST      message sizes, such as 64,4KiB,1MiB
-//	-time DURATION   for each of a row's two loops
-//
-// The same measurements run under go test -bench . ./bench, with names that
-// benchstat understands.
-//
-// # How to read it
-//
-// A round trip is one message there and one back. Messages per second are
-// those of a stream in one direction; for paths that carry a signal and no
-// payload (futex.Word, eventfd), and for pool.Call, those of the round trips.
-// CPU is the time of both processes together, per message of that loop.
 package main
 
 import (
@@ -65,15 +36,22 @@ type options struct {
 	paths []*path
 	sizes []int
 	time  time.Duration
+
+	args   []string
+	html   string
+	peers  bool
+	all    bool
+	tasks  []*task
+	rounds int // 0: each row once, without a neighbour's influence
 }
 
 func parse(args []string, stderr io.Writer) (*options, error) {
-	o := new(options)
+	o := &options{args: args}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // errors are reported once, by main
 	f.BoolVar(&o.json, "json", false, "print one JSON object a line")
 	match := f.String("paths", "", "measure only the paths whose name matches this `regexp`")
-	sizes := f.String("sizes", "64,4KiB,64KiB,1MiB", "message `sizes`, with KiB and MiB")
+	sizes := f.String("sizes", usualSizes, "message `sizes`, with KiB and MiB")
 	o.time = 100 * time.Millisecond
 	f.Func("time", "`duration` of each loop, of which a row has two (default 100ms)", func(s string) (err error) {
 		if o.time, err = time.ParseDuration(s); err != nil || o.time <= 0 || o.time > time.Minute {
@@ -81,6 +59,15 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 		}
 		return nil
 	})
+	f.Func("rounds", "`number` of rounds, in which all paths take turns: medians, with extremes, on all placements", func(s string) (err error) {
+		if o.rounds, err = strconv.Atoi(s); err != nil || o.rounds < 1 || o.rounds > 1000 {
+			return errors.New("want a number of rounds from 1 to 1000")
+		}
+		return nil
+	})
+	f.BoolVar(&o.peers, "peers", false, "measure C, Python and the standard library beside, in 5 rounds if -rounds says nothing")
+	f.StringVar(&o.html, "html", "", "write a page with pictures to this `file`, too; 5 rounds if -rounds says nothing")
+	f.BoolVar(&o.all, "all", false, "measure every primitive, cost and scale, too; 5 rounds if -rounds says nothing")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			f.SetOutput(stderr)
@@ -91,19 +78,34 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	if f.NArg() > 0 {
 		return nil, fmt.Errorf("argument %q: want flags only (see -help)", f.Arg(0))
 	}
+	if (o.peers || o.all || o.html != "") && o.rounds == 0 {
+		o.rounds = 5
+	}
 	re, err := regexp.Compile(*match)
 	if err != nil {
 		return nil, fmt.Errorf("-paths %q: want a regular expression: %w", *match, err)
 	}
 	var names []string
-	for _, p := range paths {
+	from := paths
+	if o.all {
+		from = append(from[:len(from):len(from)], morePaths...)
+		for _, t := range tasks {
+			if re.MatchString(t.name + " " + t.with) {
+				o.tasks = append(o.tasks, t)
+			}
+		}
+	}
+	for _, p := range from {
 		names = append(names, p.name)
 		if re.MatchString(p.name) {
 			o.paths = append(o.paths, p)
 		}
 	}
-	if len(o.paths) == 0 {
+	if len(o.paths)+len(o.tasks) == 0 {
 		return nil, fmt.Errorf("-paths %q matches none of %s", *match, strings.Join(names, ", "))
+	}
+	if o.all && *sizes == usualSizes {
+		*sizes = "64,1KiB,4KiB,64KiB,1MiB,16MiB,64MiB"
 	}
 	for _, s := range strings.Split(*sizes, ",") {
 		n, err := parseSize(strings.TrimSpace(s))
@@ -114,6 +116,8 @@ func parse(args []string, stderr io.Writer) (*options, error) {
 	}
 	return o, nil
 }
+
+const usualSizes = "64,4KiB,64KiB,1MiB"
 
 const maxSize = 64 << 20
 
@@ -135,6 +139,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	o, err := parse(args, stderr)
 	if err != nil {
 		return err
+	}
+	if o.rounds > 0 {
+		return runRounds(ctx, o, stdout, stderr)
 	}
 	pls, note, err := placements()
 	if err != nil {
@@ -190,14 +197,14 @@ func measurePath(ctx context.Context, p *path, pl placement, o *options) ([]*res
 	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second+time.Duration(len(sizes))*10*o.time,
 		errors.New("it took far too long and was given up"))
 	defer cancel()
-	s, err := newSession(ctx, p, pl)
+	s, err := p.start(ctx, pl)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
 	var rs []*result
 	for _, size := range sizes {
-		r, err := s.measure(size, pl, o.time)
+		r, err := p.measure(s, size, pl, o.time)
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {
 				err = cause

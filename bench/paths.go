@@ -24,6 +24,19 @@ type path struct {
 	// payload but carries that many bytes: a signal.
 	max, fixed int
 
+	// calls is true for a path that only goes there and back.
+	calls bool
+
+	// spins says that both sides look before they sleep, so that the CPUs must
+	// be two. With needsTwo they can do nothing else.
+	spins, needsTwo bool
+
+	// c and python name the peers that it is compared with.
+	c, python string
+
+	// open starts the path; nil is newSession. A peer has its own.
+	open func(context.Context, placement) (runner, error)
+
 	// make makes the two sides; b is nil if a does everything.
 	make func() (a, b *link, err error)
 }
@@ -41,18 +54,30 @@ func (p *path) sizesOf(wanted []int) (sizes []int) {
 	return sizes
 }
 
+// start starts the processes. ctx ends them.
+func (p *path) start(ctx context.Context, pl placement) (runner, error) {
+	if p.open != nil {
+		return p.open(ctx, pl)
+	}
+	s, err := newSession(ctx, p, pl)
+	if err != nil {
+		return nil, err // a nil *session is no nil runner
+	}
+	return s, nil
+}
+
 const ringCap = 4 << 20
 
 var paths = []*path{
-	{name: "shm.Ring", impl: "rawipc", max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(0) }},
-	{name: "shm.Ring-sleep", impl: "rawipc", max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(-1) }},
-	{name: "futex.Word", impl: "rawipc", fixed: 4, make: wordLinks},
-	{name: "pipe.OneWay", impl: "rawipc", make: onewayLinks},
-	{name: "pipe.FIFO", impl: "rawipc", make: fifoLinks},
-	{name: "pipe.Pair", impl: "rawipc", make: func() (*link, *link, error) { return connLinks(pipe.Pair()) }},
-	{name: "pipe.PacketPair", impl: "rawipc", max: 64 << 10, make: func() (*link, *link, error) { return connLinks(pipe.PacketPair()) }},
-	{name: "socketpair-dgram", impl: "kernel", max: 64 << 10, make: dgramLinks},
-	{name: "unix-socket", impl: "net", make: func() (*link, *link, error) {
+	{name: "shm.Ring", impl: "rawipc", c: "C ring", python: "Python Pipe", spins: true, max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(0) }},
+	{name: "shm.Ring-sleep", impl: "rawipc", c: "C ring-sleep", python: "Python Pipe", max: ringCap - 8, make: func() (*link, *link, error) { return ringLinks(-1) }},
+	{name: "futex.Word", impl: "rawipc", c: "C futex", python: "Python Semaphore", fixed: 4, make: wordLinks},
+	{name: "pipe.OneWay", impl: "rawipc", c: "C pipe", python: "Python Pipe", make: onewayLinks},
+	{name: "pipe.FIFO", impl: "rawipc", c: "C pipe", python: "Python Pipe", make: fifoLinks},
+	{name: "pipe.Pair", impl: "rawipc", c: "C stream", python: "Python Pipe", make: func() (*link, *link, error) { return connLinks(pipe.Pair()) }},
+	{name: "pipe.PacketPair", impl: "rawipc", c: "C seqpacket", python: "Python Pipe", max: 64 << 10, make: func() (*link, *link, error) { return connLinks(pipe.PacketPair()) }},
+	{name: "socketpair-dgram", impl: "kernel", c: "C dgram", python: "Python Pipe", max: 64 << 10, make: dgramLinks},
+	{name: "unix-socket", impl: "net", c: "C stream", python: "Python Pipe", make: func() (*link, *link, error) {
 		dir, err := os.MkdirTemp("", "rawipc-bench")
 		if err != nil {
 			return nil, nil, err
@@ -60,10 +85,10 @@ var paths = []*path{
 		defer os.RemoveAll(dir)
 		return netLinks("unix", filepath.Join(dir, "socket"))
 	}},
-	{name: "tcp-loopback", impl: "net", make: func() (*link, *link, error) { return netLinks("tcp", "127.0.0.1:0") }},
-	{name: "mq.Queue", impl: "rawipc", max: 8192, make: queueLinks},
-	{name: "eventfd", impl: "kernel", fixed: 8, make: eventLinks},
-	{name: "pool.Call", impl: "rawipc", make: func() (*link, *link, error) { return &link{Kind: "pool"}, nil, nil }},
+	{name: "tcp-loopback", impl: "net", c: "C tcp", python: "Python Pipe", make: func() (*link, *link, error) { return netLinks("tcp", "127.0.0.1:0") }},
+	{name: "mq.Queue", impl: "rawipc", c: "C mq", python: "Python Queue", max: 8192, make: queueLinks},
+	{name: "eventfd", impl: "kernel", c: "C eventfd", python: "Python Semaphore", fixed: 8, make: eventLinks},
+	{name: "pool.Call", impl: "rawipc", c: "C ring", python: "Python Pool", calls: true, make: func() (*link, *link, error) { return &link{Kind: "pool"}, nil, nil }},
 }
 
 func ringLinks(spin time.Duration) (a, b *link, err error) {

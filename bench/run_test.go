@@ -119,7 +119,7 @@ func TestSessionPartnerDies(t *testing.T) {
 	if err := s.sides[1].proc.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.measure(64, pls[0], time.Millisecond); err == nil || !strings.Contains(err.Error(), "killed") {
+	if _, err := paths[0].measure(s, 64, pls[0], time.Millisecond); err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("%v, want one that says killed", err)
 	}
 }

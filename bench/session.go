@@ -5,18 +5,13 @@ import (
 	"encoding/gob"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/rawipc/rawipc/pipe"
 	"github.com/rawipc/rawipc/proc"
 )
-
-// A placement says on which CPUs the two processes run.
-type placement struct {
-	name string
-	a, b []int
-}
 
 // A session is two processes joined by a path, ready for loops.
 type session struct {
@@ -54,7 +49,13 @@ func newSession(ctx context.Context, p *path, pl placement) (_ *session, err err
 		}
 	}()
 	a.WorkerCPUs = pl.b
-	if err := s.start(ctx, "a", *a, pl.a); err != nil {
+	cpus := pl.a
+	if a.Kind == "chan" { // one process on the CPUs of both
+		cpus = append(cpus[:len(cpus):len(cpus)], pl.b...)
+		slices.Sort(cpus)
+		cpus = slices.Compact(cpus)
+	}
+	if err := s.start(ctx, "a", *a, cpus); err != nil {
 		return nil, err
 	}
 	if b != nil {
@@ -152,80 +153,6 @@ func (s *session) lost(err error) error {
 	}
 }
 
-// A result is one row: what a path does with messages of one size.
-type result struct {
-	Path      string   `json:"path"`
-	Impl      string   `json:"impl"`
-	Size      int      `json:"size_bytes"`
-	Placement string   `json:"placement"`
-	RTT       rttStats `json:"rtt_ns"`
-	Msgs      float64  `json:"msgs_per_s"`
-	Bytes     float64  `json:"bytes_per_s"`
-	CPU       float64  `json:"cpu_ns_per_msg"`
-	Pids      []int    `json:"pids"`
-}
-
-type rttStats struct {
-	P50  float64 `json:"p50"`
-	P99  float64 `json:"p99"`
-	P999 float64 `json:"p999"`
-	N    uint64  `json:"n"`
-}
-
-// measure fills a row, taking about budget for each of its two loops.
-func (s *session) measure(size int, pl placement, budget time.Duration) (*result, error) {
-	r := &result{Path: s.path.name, Impl: s.path.impl, Size: size, Placement: pl.name, Pids: s.pids}
-	var rtt hist
-	ping, err := s.repeat(size, budget, "ping", "echo", &rtt)
-	if err != nil {
-		return nil, err
-	}
-	r.RTT = rttStats{rtt.quantile(.5), rtt.quantile(.99), rtt.quantile(.999), rtt.Total}
-	stream := ping
-	if s.path.fixed == 0 && len(s.sides) == 2 {
-		if stream, err = s.repeat(size, budget, "source", "sink", nil); err != nil {
-			return nil, err
-		}
-	} else {
-		stream.msgs *= 2 // a round trip is one message each way
-	}
-	r.Msgs = float64(stream.msgs) / stream.elapsed.Seconds()
-	r.Bytes = r.Msgs * float64(size)
-	r.CPU = float64(stream.cpu) / float64(stream.msgs)
-	return r, nil
-}
-
-type tally struct {
-	msgs    int
-	elapsed time.Duration
-	cpu     int64
-}
-
-// repeat runs a pair of loops, first to warm up and to learn how long one pass
-// takes, then in chunks until budget is used.
-func (s *session) repeat(size int, budget time.Duration, opA, opB string, rtt *hist) (t tally, err error) {
-	n, warm := 4, false
-	for t.elapsed < budget {
-		one, h, err := s.loop(size, n, opA, opB)
-		if err != nil {
-			return t, err
-		}
-		if warm {
-			t.msgs += one.msgs
-			t.elapsed += one.elapsed
-			t.cpu += one.cpu
-			if rtt != nil {
-				rtt.merge(h)
-			}
-		}
-		// The next chunk is a quarter of the budget, but grows eightfold at
-		// most: the first passes are slower than the rest.
-		warm = warm || one.elapsed > budget/16 || n > 1<<20
-		n = max(1, min(8*n, int(float64(n)*float64(budget/4)/float64(one.elapsed+1))))
-	}
-	return t, nil
-}
-
 // loop runs one pair of loops with n messages.
 func (s *session) loop(size, n int, opA, opB string) (tally, hist, error) {
 	rs, err := s.do(command{opA, size, n}, command{opB, size, n})
@@ -241,3 +168,5 @@ func (s *session) loop(size, n int, opA, opB string) (tally, hist, error) {
 	t.elapsed = time.Duration(end - rs[0].Start)
 	return t, rs[0].RTT, nil
 }
+
+func (s *session) ids() []int { return s.pids }

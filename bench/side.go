@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/rawipc/rawipc/pipe"
@@ -42,6 +43,7 @@ var side = proc.Register("bench.side", func(_ context.Context, a sideArgs) error
 	if err != nil {
 		return err
 	}
+	defer runtime.KeepAlive(&a.Link) // ends have only pointers into its memory
 	in, out := gob.NewDecoder(a.Control), gob.NewEncoder(a.Control)
 	for {
 		var c command

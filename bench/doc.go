@@ -1,0 +1,136 @@
+// Command bench tells which way between two processes is fastest on this
+// machine.
+//
+//	go run ./bench
+//
+// starts two processes (this program again) for each path that the kernel
+// offers, sends messages between them, and prints a table: how long a message
+// and its answer take, how many messages and bytes go through in a second, and
+// what CPU time one costs. It takes less than a minute.
+//
+// Each path is measured twice: with both processes on one CPU, and on two.
+// That matters more than the path itself: to wake a process on another CPU
+// costs ten times what it costs on the same one, and spinning helps only on
+// two.
+//
+//	-json            one JSON object a line instead of the table
+//	-paths REGEXP    only the paths whose name matches
+//	-sizes LIST      message sizes, such as 64,4KiB,1MiB
+//	-time DURATION   for each of a row's two loops
+//	-rounds N        take turns for N rounds, on every placement there is
+//	-html FILE       one page with pictures of the same, too
+//	-all             every primitive, and what grows with size, processes, waiters
+//	-peers           the same loops by C, by Python and by the standard library
+//
+// The same measurements run under go test -bench . ./bench, with names that
+// benchstat understands.
+//
+// # How to read it
+//
+// A round trip is one message there and one back. Messages per second are
+// those of a stream in one direction; for paths that carry a signal and no
+// payload (futex.Word, eventfd), and for pool.Call, those of the round trips.
+// CPU is the time of both processes together, per message of that loop.
+//
+// # Rounds
+//
+// With -rounds all paths are open at the same time and take turns, so that
+// what disturbs the machine disturbs all of them alike. A figure is the median
+// of its rounds, with the smallest and the largest behind it; where the middle
+// half of the rounds lies more than a quarter of the median apart, the row is
+// marked noisy and settles nothing. Placements are one CPU, two cores of one
+// socket, siblings of one core and two sockets where sysfs shows them, and
+// wherever the kernel puts the processes. Beside the rows that spin stands how
+// long a cache line alone takes there and back (cache-line): no such row can be
+// faster, and if the probe differs between two runs so will they.
+//
+// # All
+//
+// With -all also the primitives that carry one bit and the queues that many
+// may use are paths (a round trip of futex.Barrier is one meeting), sizes go
+// from 64 B to 64 MiB, and a second table has what is no message: locks alone,
+// among 2 to 32 processes and after the owner's death, queues with 1 to 32
+// processes at either end or both, a wake among 1 to 10,000 sleeping threads,
+// the start of a process, the pool's Map and its recovery, and memory. It takes
+// some ten minutes; -paths chooses from both tables.
+//
+// # Peers
+//
+// With -peers the same loops run in C (compiled on the spot by the C compiler
+// that is there), by Python's multiprocessing and by the standard library's own
+// ways, in the same rounds. A row then says how many times as fast as C and as
+// Python it is: C's way is that of the same kind, the limit of what a library
+// can reach; of Python's it is the fastest that carries the same, and for
+// pool.Call its Pool. C's ring only spins, so that beside it stands the price
+// of a ring whose reader may sleep. Ratios are the medians of those of each
+// round. Peers that can't run are named, with the reason.
+//
+// # Where each microsecond goes
+//
+// Counted on a virtual machine with two CPUs (AMD EPYC, Linux 6.18), messages
+// of 64 bytes, system calls per round trip of both processes together: the
+// difference between 6,000 and 2,000 round trips under strace -f -c, of
+//
+//	go test -c ./bench && strace -f -c ./bench.test -test.run '^$' \
+//	    -test.bench 'PingPong/path=shm.Ring$/size=64$' -test.benchtime 6000x
+//
+// and, where time is spent, perf record -e cpu-clock of the same. (A virtual
+// machine has no instruction counter, and its samples of code that runs with
+// interrupts off fall on the two functions that turn them on again:
+// finish_task_switch after a switch, _raw_spin_unlock_irqrestore after a wake.)
+// strace slows a process down, so that one which spins gives up and sleeps more
+// often than it would; counts are upper bounds for the rows that spin.
+//
+//	                      per round trip, both processes            of the time
+//	shm.Ring, two CPUs    no system call                            57% spinning, 17% ring, 7% copying
+//	shm.Ring-sleep        1.2 futex, 1.2 futex_waitv                50% switch and wake in the kernel
+//	futex.Word, one CPU   2.4 futex                                 (not sampled)
+//	futex.Word, two CPUs  3.1 futex                                 (not sampled)
+//	pipe.Pair, one CPU    2 sendmsg, 3.8 recvmsg, 4.2 epoll_pwait   35% switch and wake
+//	pipe.Pair, two CPUs   2 sendmsg, 3.9 recvmsg, 4.6 epoll_pwait   61% switch and wake
+//	pipe.OneWay, one CPU  2 write, 3.7 read, 3.1 epoll_pwait        (not sampled)
+//	pool.Call, two CPUs   no system call                            51% spinning, 13% pool, ring and allocation
+//
+// Ring. While both sides are awake on two CPUs a message is a copy in, one store
+// that the other CPU sees, and a copy out. More than half of a round trip is
+// waiting for the other side (futex.pause, Spinner, the reader's look), and that
+// is the time the cache line travels: the probe's row is the floor, 180 to 530
+// ns there and back here, as the two CPUs of a virtual machine happen to be. A
+// ring in C that never sleeps shows what remains: the commit's locked store,
+// which makes it certain that a reader who is about to sleep is seen. On one CPU
+// there is nothing to spin for: a message is one wake and one sleep, and half
+// of the time is the kernel's switch between two processes.
+//
+// Futex. A round trip is two wakes and two waits at the least, four calls; fewer
+// are counted where the word has changed before the waiter sleeps, and then
+// nobody had to be switched to. Nothing is between the caller and the call, so
+// the difference to C in the row is what Go adds to a blocking call: the thread
+// gives its P away and takes one again. On two CPUs waking costs six to ten times
+// what it does on one, in C as here: the other CPU is idle, and an interrupt has to
+// wake it first.
+//
+// Pipe. A blocking read in C is one call that sleeps. Here a goroutine waits:
+// read finds nothing (EAGAIN), the scheduler looks for other work, sleeps in
+// epoll_pwait, is woken, and reads again. That is two reads and two
+// epoll_pwait where C has one read, and two to four times C's time; what it buys is
+// that a thousand readers are a thousand goroutines and no threads, and that
+// any of them can be cancelled. The futex calls beside (one or two a round trip)
+// are the runtime's own, to wake and park its threads.
+//
+// pool.Call. A call is a round trip over two rings with the coding of the
+// arguments around it, in the caller's goroutine: no dispatcher, no system call
+// while both are awake. Beside the ring's own time it is the lease and the reply
+// (pool.roundTrip, send, receive), and memory for the result. That is why it is,
+// on two CPUs, more than a hundred times as fast as Python's Pool, whose call
+// passes through two pipes, two helper threads and pickle.
+//
+// # What grows
+//
+// A wake costs the same among 10,000 threads asleep on the word as among one:
+// the kernel takes the first of the list. A lock and the ends of a shm.Queue are
+// things that one process has at a time. Their cost per operation rises with the
+// number of processes that want them at once, since each then sleeps and is
+// switched to on CPUs that stay two: a message through a queue is 0.2 µs with
+// one sender and 2.5 µs with 32. A ring for each pair of processes has no such
+// growth, and is what pool uses for each of its workers.
+package main
