@@ -151,7 +151,7 @@ func switches() int64 {
 	if err := unix.Getrusage(unix.RUSAGE_THREAD, &u); err != nil {
 		panic(err)
 	}
-	return u.Nvcsw
+	return int64(u.Nvcsw)
 }
 
 func relayOn(t testing.TB, cpu int, kind string, trips int) (p50, mean float64) {
