@@ -118,7 +118,7 @@ func alone(c *contest, section func(*contest, int)) float64 {
 	return float64(best.Nanoseconds()) / perChunk
 }
 
-// hopeless is where a ratio is no noise any more.
+// hopeless is where a ratio is no noise any more, if every round shows it.
 const hopeless = 20
 
 // Nobody else uses the lock. C and Go take turns, for the machine's speed
@@ -271,8 +271,8 @@ func TestPeerContended(t *testing.T) {
 			t.Logf("%s: %-11s %6.2f M/s, the lesser share %2.0f%%; C's %-7s %6.2f M/s, %2.0f%%: %.2f times the throughput (%.2f to %.2f)%s",
 				place.name, p.ours, median(total[us]), 100*median(share[us]), them, median(total[them]), 100*median(share[them]),
 				ratio, slices.Min(ratios), slices.Max(ratios), verdict(them == "futex" || ratio >= 1))
-			if ratio*hopeless < 1 {
-				t.Errorf("%s: %s does 1/%.0f of C's %s", place.name, p.ours, 1/ratio, them)
+			if best := slices.Max(ratios); best*hopeless < 1 {
+				t.Errorf("%s: %s does 1/%.0f of C's %s, at best", place.name, p.ours, 1/best, them)
 			}
 		}
 	}
