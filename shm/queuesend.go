@@ -13,7 +13,7 @@ import (
 // process's first call, if 120 others use the queue; ErrCorrupt if a peer broke
 // the rules.
 func (q *Queue[T]) Send(ctx context.Context, v T) error {
-	err := q.enter()
+	seated, err := q.sit(sendEnd)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (q *Queue[T]) Send(ctx context.Context, v T) error {
 			q.unlock(e)
 		}
 	}
-	q.leave()
+	q.rise(sendEnd, seated)
 	return err
 }
 
