@@ -66,10 +66,11 @@ func (q *Queue[T]) TryRecv() (v T, ok bool, err error) {
 // there are and fit into buf at most. It returns how many. It costs less than as
 // many Recvs. It blocks and fails as Recv does.
 func (q *Queue[T]) RecvBatch(ctx context.Context, buf []T) (int, error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(recvEnd)
+	if err != nil {
 		return 0, err
 	}
-	defer q.leave()
+	defer q.rise(recvEnd, seated)
 	if len(buf) == 0 {
 		return 0, nil
 	}

@@ -71,10 +71,11 @@ func (q *Queue[T]) trySend(v T) (int, error) {
 // how many were sent: all, or fewer with an error. It costs less than as many
 // Sends. It blocks and fails as Send does. What fits is committed at once.
 func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(sendEnd)
+	if err != nil {
 		return 0, err
 	}
-	defer q.leave()
+	defer q.rise(sendEnd, seated)
 	e := &q.st.send
 	if err := q.lock(ctx, e); err != nil {
 		return 0, err
