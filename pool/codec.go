@@ -105,7 +105,7 @@ func decode[T any](f form, c Codec, data []byte, to *T) error {
 	return nil
 }
 
-// encodeAll and decodeAll are for chunks.
+// encodeAll, decodeAll and decodeItems are for chunks.
 func encodeAll[T any](f form, c Codec, vs []T) ([]byte, error) {
 	if f == formMemory {
 		return memoryOfAll(vs), nil
@@ -120,15 +120,32 @@ func decodeAll[T any](f form, c Codec, data []byte, to []T) error {
 		}
 		return nil
 	}
-	var got []T
-	if err := c.Unmarshal(data, &got); err != nil {
-		return err
-	}
-	if len(got) != len(to) {
-		return fmt.Errorf("pool: %d items, want %d", len(got), len(to))
-	}
+	got, err := decodeItems[T](f, c, data, len(to))
 	copy(to, got)
-	return nil
+	return err
+}
+
+// decodeItems is decodeAll into new memory, which it takes for what is there
+// and not for a number of items that is only claimed.
+func decodeItems[T any](f form, c Codec, data []byte, items int) ([]T, error) {
+	var got []T
+	if f == formMemory {
+		var one T
+		size := len(memoryOf(&one))
+		if items < 0 || size == 0 && len(data) > 0 || size > 0 && (len(data)%size != 0 || items != len(data)/size) {
+			return nil, fmt.Errorf("pool: %d bytes for %d items of %d bytes", len(data), items, size)
+		}
+		got = make([]T, items)
+		copyPieces(memoryOfAll(got), data)
+		return got, nil
+	}
+	if err := c.Unmarshal(data, &got); err != nil {
+		return nil, err
+	}
+	if len(got) != items {
+		return nil, fmt.Errorf("pool: %d items, want %d", len(got), items)
+	}
+	return got, nil
 }
 
 // copyPieces copies like copy: Go's copy of much at once goes past the cache.

@@ -80,15 +80,17 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 		return encode(fn.out, c, buf, out)
 	}
 	h.many = func(ctx context.Context, c Codec, in []byte, items int, done func()) ([]byte, error) {
-		vs, outs := make([]In, items), make([]Out, items)
-		err := decodeAll(fn.in, c, in, vs)
+		vs, err := decodeItems[In](fn.in, c, in, items)
 		if err != nil {
 			return nil, fmt.Errorf("decoding the arguments: %w", err)
 		}
+		outs := make([]Out, 0, min(len(vs), len(in)+1)) // items may be of no size
 		for i, v := range vs {
-			if outs[i], err = f(ctx, v); err != nil {
+			out, err := f(ctx, v)
+			if err != nil {
 				return nil, &itemError{i, err}
 			}
+			outs = append(outs, out)
 			done()
 		}
 		return encodeAll(fn.out, c, outs)
