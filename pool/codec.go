@@ -13,6 +13,7 @@ import (
 // A Codec turns values into bytes and back, for types that can't travel as they
 // are.
 type Codec interface {
+	// Marshal returns v as bytes, Unmarshal puts those into what v points to.
 	Marshal(v any) ([]byte, error)
 	Unmarshal(data []byte, v any) error
 }

@@ -163,8 +163,8 @@ func (p *Pool) Resize(workers int) error {
 	return nil
 }
 
-// Shutdown refuses new calls with os.ErrClosed, lets those that were accepted
-// come to their end, and then ends the workers. If ctx ends first it returns
+// Shutdown refuses new calls with os.ErrClosed, waits until those that were
+// accepted have come to their end, and then ends the workers. If ctx ends first it returns
 // ctx.Err(), and Close must be called.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.stop()

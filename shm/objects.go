@@ -94,8 +94,8 @@ func (o *ObjectQueue[T]) layout() string {
 
 const codecLayout = ", codec "
 
-// Send sends v. It blocks and fails as [MessageQueue.Send], and with the
-// codec's error.
+// Send sends v. It blocks, ends with ctx and fails as [MessageQueue.Send], and
+// with the codec's error.
 func (o *ObjectQueue[T]) Send(ctx context.Context, v T) error {
 	msg, err := o.encode(v)
 	if err != nil {
@@ -119,8 +119,8 @@ func (o *ObjectQueue[T]) TrySend(v T) (bool, error) {
 // goes on.
 var ErrUndecodable = errors.New("shm: the codec refused a message")
 
-// Recv receives the next value. It blocks and fails as [MessageQueue.RecvAppend],
-// and with [ErrUndecodable].
+// Recv receives the next value. It blocks, ends with ctx and fails as
+// [MessageQueue.RecvAppend], and with [ErrUndecodable].
 func (o *ObjectQueue[T]) Recv(ctx context.Context) (v T, err error) {
 	msg, err := o.q.RecvAppend(ctx, nil)
 	if err != nil {
@@ -140,8 +140,9 @@ func (o *ObjectQueue[T]) TryRecv() (v T, ok bool, err error) {
 	return v, err == nil, err
 }
 
-// All receives until the stream ends. It yields an error, as the last, if there
-// is one other than io.EOF.
+// All receives until the stream ends: it waits as Recv does before each message.
+// It yields an error, as the last, if there is one other than io.EOF, as
+// ctx.Err() when ctx ends.
 func (o *ObjectQueue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
@@ -165,7 +166,8 @@ func (o *ObjectQueue[T]) CloseSend() error { return o.q.CloseSend() }
 // Done says that one value which was received is done with: see [Queue.Done].
 func (o *ObjectQueue[T]) Done() error { return o.q.Done() }
 
-// Join blocks until every value that was sent is done with: see [Queue.Join].
+// Join blocks until every value that was sent is done with, or ctx ends: see
+// [Queue.Join].
 func (o *ObjectQueue[T]) Join(ctx context.Context) error { return o.q.Join(ctx) }
 
 // Close releases this process's mapping and descriptor: see [Queue.Close].
@@ -247,6 +249,7 @@ func (o *ObjectQueue[T]) decode(msg []byte) (v T, err error) {
 // Unmarshal gets a pointer, and a message that it may keep; the message may
 // come from a peer that wishes no good.
 type Codec interface {
+	// Marshal returns v as bytes, Unmarshal puts those into what v points to.
 	Marshal(v any) ([]byte, error)
 	Unmarshal(data []byte, v any) error
 }

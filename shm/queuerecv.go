@@ -64,7 +64,7 @@ func (q *Queue[T]) TryRecv() (v T, ok bool, err error) {
 
 // RecvBatch receives messages that follow one another: one at least, as many as
 // there are and fit into buf at most. It returns how many. It costs less than as
-// many Recvs. It blocks and fails as Recv does.
+// many Recvs. It blocks, ends with ctx and fails as Recv does.
 func (q *Queue[T]) RecvBatch(ctx context.Context, buf []T) (int, error) {
 	seated, err := q.sit(recvEnd)
 	if err != nil {
@@ -92,8 +92,9 @@ func (q *Queue[T]) RecvBatch(ctx context.Context, buf []T) (int, error) {
 	return n, nil
 }
 
-// All receives until the stream ends. It yields an error, as the last, if there
-// is one other than io.EOF.
+// All receives until the stream ends: it waits as Recv does before each message.
+// It yields an error, as the last, if there is one other than io.EOF, as
+// ctx.Err() when ctx ends.
 func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {

@@ -69,7 +69,8 @@ func (q *Queue[T]) trySend(v T) (int, error) {
 
 // SendBatch sends all of vs, with nothing of others between them, and returns
 // how many were sent: all, or fewer with an error. It costs less than as many
-// Sends. It blocks and fails as Send does. What fits is committed at once.
+// Sends. It blocks, ends with ctx and fails as Send does. What fits is committed
+// at once.
 func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 	seated, err := q.sit(sendEnd)
 	if err != nil {
