@@ -107,13 +107,19 @@ var features = map[string]func(errno syscall.Errno) []rule{
 //
 // A result that go test has cached does not know of the variable: -count=1.
 func Without(call string) bool {
+	_, without := withoutAs(call)
+	return without
+}
+
+// withoutAs tells also the name of the error, "" for ENOSYS.
+func withoutAs(call string) (errName string, without bool) {
 	for item := range strings.SplitSeq(os.Getenv(withoutEnv), ",") {
-		name, _, _ := strings.Cut(item, ":")
+		name, errName, _ := strings.Cut(item, ":")
 		if name == call || name == "pidfd" && (strings.HasPrefix(call, "pidfd_") || call == "clone3") {
-			return true
+			return errName, true
 		}
 	}
-	return false
+	return "", false
 }
 
 func parseWithout(list string) (rules []rule, err error) {

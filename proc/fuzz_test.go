@@ -122,7 +122,7 @@ func FuzzTexts(f *testing.F) {
 			w.Close()
 			p := &Process{path: "program"}
 			err = p.awaitHello(context.Background(), r, which%6 == 1)
-			if ready := b[0] == helloReady; ready && err != nil || err != nil && err.Error() == "" && len(b) > 1 {
+			if ready := b[0] == helloReady; ready != (err == nil) && b[0] != helloExec || err != nil && err.Error() == "" {
 				t.Errorf("%q: %v", b, err)
 			}
 		case 2:
