@@ -51,7 +51,7 @@
 //	                             system calls                              threads held
 //	Send, Recv, no need to wait  1 (mq_timedsend, mq_timedreceive)         none
 //	to wait                      1 more try, epoll_pwait by the poller     none
-//	Notify                       2 and a socket's worth of descriptors     none
+//	Notify                       8, and a descriptor meanwhile             none
 //
 // A message is copied into the kernel and out of it, and sorted in by its priority.
 //

@@ -57,7 +57,7 @@
 // # What it costs
 //
 //	                                system calls                         threads held
-//	Send                            1 (sendmsg or write)                 none
+//	Send                            1 (sendto or write)                  none
 //	Recv, a message is there        1 (recvmsg or read)                  none
 //	Recv, there is nothing          2 reads, epoll_pwait by the poller   none
 //	Select                          epoll_ctl a Conn, 1 to wait          none

@@ -44,8 +44,9 @@ func registered(id uint64) *handler {
 // must come to know the same functions.
 //
 // In and Out may be anything that package gob can encode; []byte, string and
-// types without pointers travel as they are, without an encoding. A []byte that
-// f gets is valid until f returns. Register panics if the name is taken or if In
+// types without pointers travel as they are, without an encoding; of what gob
+// encodes only the exported fields travel. A []byte that f gets is valid until f
+// returns. Register panics if the name is taken or if In
 // or Out contain a handle (what package proc passes to a child, such as a ring
 // or a file), naming its place: calls carry bytes, no descriptors. Those go to
 // workers by RegisterInit.
@@ -53,7 +54,7 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 	fn := &Func[In, Out]{name: name, id: nameID(name), in: formOf[In](), out: formOf[Out]()}
 	for _, t := range []reflect.Type{reflect.TypeFor[In](), reflect.TypeFor[Out]()} {
 		if path := findHandle(t, t.String(), nil); path != "" {
-			panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors", name, path))
+			panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors: pass it to the workers by RegisterInit", name, path))
 		}
 	}
 	h := &handler{name: name}

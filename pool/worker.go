@@ -117,7 +117,7 @@ func guard(f func() error) (err error) {
 func run(ctx context.Context, c Codec, h head, in, buf []byte, itemDone func()) (out []byte, err error) {
 	f := registered(h.what)
 	if f == nil {
-		return nil, fmt.Errorf("no function of id %#x is registered in the worker", h.what)
+		return nil, errors.New("the function is not registered in the worker: Register it in a package variable, or in main before proc.Dispatch")
 	}
 	if h.left != 0 {
 		var cancel context.CancelFunc

@@ -32,8 +32,8 @@
 //
 // # Arguments
 //
-// An argument is one value of any type that encoding/gob can carry, and handles
-// may stand in it: objects that are descriptors underneath, such as *os.File,
+// An argument is one value of any type that encoding/gob can carry: several are
+// the fields of a struct, and only exported fields travel. Handles may stand in it: objects that are descriptors underneath, such as *os.File,
 // *net.UnixConn, or the queues, locks and pipes of the packages beside this
 // one. The child gets its own object for each handle; the parent's stays open
 // and is the parent's to close. Handles may stand in exported fields, nested

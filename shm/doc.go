@@ -108,13 +108,13 @@
 //	Send, Recv, the other side awake  none                 none
 //	Send, if the other side sleeps    1 (futex)            none
 //	Recv, if there is nothing         1 (futex) to sleep   1 a process and queue
-//	New…                              some 10, once        1 a process, for locks
+//	New…                              15 to 20, once       1 a process, for locks
 //
 // Before it sleeps a receiver spins for up to 50 µs if the sender can run
 // meanwhile; [RingReader.SetSpin] says otherwise. A message is copied in and copied
 // out; [RingWriter.Reserve] and [RingReader.Peek] leave out both. Nothing here
 // allocates but the codecs, RecvAppend's growing buffer, and a sleep whose context
-// can end.
+// can end. An object that has locks in it holds two descriptors, else one.
 //
 // # Kernels
 //

@@ -31,7 +31,7 @@ type ObjectQueue[T any] struct {
 // [NewMessageQueue]) for values of type T. codec is the name of one that was
 // registered by [RegisterCodec] in every process, or "" for encoding/gob, which
 // sends T's description with every value; strings and byte slices then go as
-// they are.
+// they are. Handles don't go through a queue: the error names where T has one.
 //
 // Among processes that don't trust each other use these two, or a codec that
 // was made for it. gob was not: it allocates what a message says that a slice
@@ -66,6 +66,9 @@ func makeObjects[T any](at home, capacity int, codec string) (*ObjectQueue[T], e
 
 func (o *ObjectQueue[T]) prepare(codec string) error {
 	t := reflect.TypeFor[T]()
+	if err := fits(t); err != nil {
+		return err
+	}
 	o.name = codec
 	if codec == "" {
 		o.codec = gobCodec{}
