@@ -794,3 +794,32 @@ func TestProgress(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// Three calls at once have three workers, however short of threads and CPUs their
+// goroutines are.
+func TestCase251_EachHasAWorker(t *testing.T) {
+	const size = 3
+	p, ctx := newPool(t, size), within(t)
+	rounds, full := 30, 0
+	for range rounds {
+		calls := make([]*pool.Pending[int], 5*size)
+		for i := range calls {
+			calls[i] = sleep.Go(ctx, p, 2*time.Millisecond)
+		}
+		pids := map[int]int{}
+		for _, c := range calls {
+			n, err := c.Wait(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids[n]++
+		}
+		if len(pids) == size {
+			full++
+		}
+	}
+	t.Logf("%d of %d rounds had all workers at work", full, rounds)
+	if full < rounds/2 {
+		t.Error("calls waited while a worker was idle")
+	}
+}
