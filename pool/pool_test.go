@@ -175,7 +175,7 @@ func TestCase244_TaskErrors(t *testing.T) {
 	}
 	words := []string{29: "ouch", 39: ""}
 	if _, err := panicsAt.Map(ctx, p, words); !errors.As(err, &task) || task.Item != 29 || task.Stack == nil {
-		t.Errorf("a panic in Map: %#v", err)
+		t.Errorf("a panic in Map, item %d: %v", task.Item, err)
 	}
 	if _, err := noGob.Call(ctx, p, func() {}); err == nil || errors.As(err, &task) && task.Func != "noGob" {
 		t.Errorf("an argument that can't be encoded: %v", err)
