@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Call runs f on in in a worker of p and returns what f returns. It blocks
@@ -59,9 +58,7 @@ func (p *Pool) try(ctx context.Context, request func(*worker) error) error {
 			return err
 		}
 		died++
-		p.mu.Lock()
-		p.past.Retried++
-		p.mu.Unlock()
+		p.retried.Add(1)
 	}
 }
 
@@ -72,7 +69,7 @@ func roundTrip[In, Out any](ctx context.Context, p *Pool, w *worker, h *handler,
 	if err != nil {
 		return fmt.Errorf("pool: %s: encoding the argument: %w", h.name, err)
 	}
-	reply, lost := p.ask(ctx, w, head{what: h.id, items: uint64(items), left: left(ctx)}, payload)
+	reply, lost := p.ask(ctx, w, head{what: h.id, items: uint64(items)}, payload)
 	if lost == nil && reply.what == replyOK {
 		lost, err = get(ctx, w.replies, reply, fo, p.codec, out)
 	} else if lost == nil {
@@ -88,14 +85,6 @@ func roundTrip[In, Out any](ctx context.Context, p *Pool, w *worker, h *handler,
 		return fmt.Errorf("pool: %s: decoding the result: %w", h.name, err)
 	}
 	return nil
-}
-
-// left is the time until ctx's deadline, for the worker; 0: it has none.
-func left(ctx context.Context) uint64 {
-	if d, ok := ctx.Deadline(); ok {
-		return uint64(max(time.Until(d), 1))
-	}
-	return 0
 }
 
 // A Pending is a call that runs: Python's AsyncResult.

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -144,10 +144,5 @@ func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 // userStack cuts the frames of the recovery off, so that the function which
 // panicked stands on top.
 func userStack(stack []byte) []byte {
-	first, rest, _ := bytes.Cut(stack, []byte("\n"))
-	if i := bytes.LastIndex(rest, []byte("\npanic(")); i >= 0 {
-		lines := bytes.SplitN(rest[i+1:], []byte("\n"), 3) // the call of panic, its place, the rest
-		rest = lines[len(lines)-1]
-	}
-	return append(append(first, '\n'), rest...)
+	return regexp.MustCompile(`(?s)\n.*\npanic\(.*?\n.*?\n`).ReplaceAll(stack, []byte("\n"))
 }

@@ -14,25 +14,31 @@ const (
 	minRestart, maxRestart = 5 * time.Millisecond, 250 * time.Millisecond
 )
 
-// keep is the life of one place in the pool: it waits until a worker, that was
-// offered, has died or is dismissed, then starts and offers the next. w may be
-// nil. A place has two processes at most: one that works, one that is to end.
-func (p *Pool) keep(w *worker) {
+// keep is the life of one place in the pool: it starts and offers a worker, waits
+// until that has died or is dismissed, and starts the next. first is told how the
+// first start went: a failure ends the place. A place has two processes at most:
+// one that works, one that is to end.
+func (p *Pool) keep(first chan<- error) {
 	buried := make(chan struct{})
 	close(buried)
-	for pause := time.Duration(0); ; w = nil {
-		if w == nil {
-			select {
-			case <-p.life.Done():
-				return
-			case <-time.After(pause):
-			}
-			var err error
-			if w, err = p.start(); err != nil {
-				pause = p.mourn(err)
-				continue
-			}
-			p.offer(w)
+	for pause := time.Duration(0); ; {
+		select {
+		case <-p.life.Done():
+			return
+		case <-time.After(pause):
+		}
+		w, err := p.start()
+		if err != nil && first != nil {
+			first <- err
+			return
+		}
+		if err != nil {
+			pause = p.mourn(err)
+			continue
+		}
+		if p.offer(w); first != nil {
+			first <- nil
+			first = nil
 		}
 		select {
 		case <-w.proc.Done():
@@ -44,11 +50,11 @@ func (p *Pool) keep(w *worker) {
 			pause = p.mourn(w.end(""))
 		}
 		<-buried
-		dead, done := w, make(chan struct{})
+		done := make(chan struct{})
 		buried = done
 		p.places.Go(func() {
 			defer close(done)
-			p.funeral(dead)
+			p.funeral(w)
 		})
 		if last {
 			return

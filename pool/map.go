@@ -25,7 +25,7 @@ func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error
 	defer p.calls.Done()
 	chunk := min(p.cfg.Chunk, len(in))
 	if chunk == 0 {
-		chunk = len(in)/(chunksPerWorker*size) + 1
+		chunk = (len(in) + chunksPerWorker*size - 1) / (chunksPerWorker * size)
 	}
 	out := make([]Out, len(in))
 	var next atomic.Int64 // the first argument that nobody has

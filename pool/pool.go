@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rawipc/rawipc/shm"
@@ -75,6 +76,8 @@ type Pool struct {
 	others sync.WaitGroup // goroutines that outlast them
 	stderr sync.Mutex     // one line at a time
 
+	retried atomic.Uint64
+
 	mu      sync.Mutex
 	idle    []*worker      // the last one in is the first one out: it is warm
 	waiting []chan *worker // calls that wait for a worker, the oldest first
@@ -112,23 +115,17 @@ func New(cfg *Config) (*Pool, error) {
 		p.cfg.Init = noInit.With(struct{}{})
 	}
 	p.life, p.end = context.WithCancel(context.Background())
-	p.have = p.size + p.spares
-	workers, errs := make([]*worker, p.have), make([]error, p.have)
-	var all sync.WaitGroup
-	for i := range workers {
-		all.Go(func() { workers[i], errs[i] = p.start() })
+	first := make(chan error)
+	p.mu.Lock()
+	p.fit(p.size, p.spares, first)
+	p.mu.Unlock()
+	var errs []error
+	for range p.have {
+		errs = append(errs, <-first)
 	}
-	if all.Wait(); errors.Join(errs...) != nil {
-		p.end()
-		for _, w := range workers {
-			w.bury()
-		}
-		p.others.Wait()
-		return nil, errors.Join(errs...)
-	}
-	for _, w := range workers {
-		p.offer(w)
-		p.places.Go(func() { p.keep(w) })
+	if err = errors.Join(errs...); err != nil {
+		p.Close()
+		return nil, err
 	}
 	if cfg.Progress != nil {
 		p.others.Go(p.report)
@@ -146,15 +143,15 @@ func (p *Pool) Resize(workers int) error {
 	defer p.mu.Unlock()
 	err := p.over(p.closed)
 	if err == nil {
-		p.fit(workers, p.spares)
+		p.fit(workers, p.spares, nil)
 	}
 	return err
 }
 
 // fit makes or dismisses workers. p.mu is held.
-func (p *Pool) fit(size, spares int) {
+func (p *Pool) fit(size, spares int, first chan<- error) {
 	for p.size, p.spares = size, spares; p.have < size+spares; p.have++ {
-		p.places.Go(func() { p.keep(nil) })
+		p.places.Go(func() { p.keep(first) })
 	}
 	for len(p.idle) > 0 && p.surplus() {
 		p.dismiss(p.idle[0])
@@ -175,7 +172,7 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 		defer close(gone)
 		p.calls.Wait()
 		p.mu.Lock()
-		p.fit(0, 0)
+		p.fit(0, 0, nil)
 		p.mu.Unlock()
 		p.places.Wait()
 	}()

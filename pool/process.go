@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"time"
 
 	"github.com/rawipc/rawipc/proc"
 	"github.com/rawipc/rawipc/shm"
@@ -88,9 +89,6 @@ func (w *worker) begun() bool { return w.calls.Consumed() != w.greeted }
 
 // bury frees what a worker has; its process is killed if it still runs.
 func (w *worker) bury() {
-	if w == nil {
-		return
-	}
 	w.stop()
 	if w.proc != nil {
 		w.proc.Kill()
@@ -116,6 +114,9 @@ var errNotBegun = errors.New("pool: the worker died before the call began")
 // ask sends a worker a request and waits for its reply, which is still to be
 // received.
 func (p *Pool) ask(ctx context.Context, w *worker, h head, payload []byte) (reply head, err error) {
+	if d, ok := ctx.Deadline(); ok {
+		h.left = uint64(max(time.Until(d), 1))
+	}
 	w.call++
 	w.items += max(h.items, 1)
 	h.call = w.call

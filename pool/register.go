@@ -62,7 +62,7 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 				if outs[s.item], err = f(ctx, ins[s.item]); err != nil {
 					return nil, err
 				}
-				s.counts.Items.Add(1)
+				s.Counts.Ptr().Items.Add(1)
 			}
 			return outs, nil
 		})

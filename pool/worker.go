@@ -25,13 +25,12 @@ type workerArgs struct {
 // server is the worker's side of a worker.
 type server struct {
 	workerArgs
-	head   // of the request that is served
-	init   func() error
-	counts *counters
-	codec  shm.Codec
-	buf    []byte // of the last []byte that came, used again
-	item   int    // of the chunk that is served
-	lost   error  // the rings can't be used any more
+	head  // of the request that is served
+	init  func() error
+	codec shm.Codec
+	buf   []byte // of the last []byte that came, used again
+	item  int    // of the chunk that is served
+	lost  error  // the rings can't be used any more
 }
 
 // work is the whole life of a worker: it serves calls, one after the other, the
@@ -41,25 +40,26 @@ func work(ctx context.Context, a workerArgs, init func() error) (err error) {
 	// means; a caught signal, unlike an ignored one, is no affair of programs
 	// that functions start.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
-	s := &server{workerArgs: a, init: init, counts: a.Counts.Ptr()}
+	s := &server{workerArgs: a, init: init}
+	counts := a.Counts.Ptr()
 	if s.codec, err = shm.LookupCodec(a.Codec); err != nil {
 		return err
 	}
 	// A wait without a context allocates nothing, so an idle worker is ended here.
 	context.AfterFunc(ctx, func() {
-		if s.counts.Func.Load() == 0 {
+		if counts.Func.Load() == 0 {
 			leave()
 			os.Exit(0)
 		}
 	})
 	for ctx.Err() == nil && s.lost == nil {
 		if s.head, s.lost = peek(context.Background(), a.Calls); s.lost == nil {
-			s.counts.Since.Store(time.Now().UnixNano())
-			s.counts.Func.Store(s.what)
+			counts.Since.Store(time.Now().UnixNano())
+			counts.Func.Store(s.what)
 			if err := s.serve(ctx); err != nil && s.lost == nil {
 				s.fail(ctx, err)
 			}
-			s.counts.Func.Store(0)
+			counts.Func.Store(0)
 		}
 	}
 	if leave(); ctx.Err() != nil {
@@ -115,7 +115,7 @@ func serve[In, Out any](ctx context.Context, s *server, fi, fo form, f func(cont
 		return fmt.Errorf("encoding the result: %w", err)
 	}
 	if s.items == 0 && s.call > 1 {
-		s.counts.Items.Add(1)
+		s.Counts.Ptr().Items.Add(1)
 	}
 	s.reply(ctx, replyOK, payload)
 	if fi.bytes {
