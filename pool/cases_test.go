@@ -283,7 +283,8 @@ func TestCase248_CloseRacesDeath(t *testing.T) {
 			all.Go(func() { syscall.Kill(w.Pid, syscall.SIGKILL) })
 		}
 		all.Go(func() { die.Call(bg, p, int(syscall.SIGKILL)) })
-		time.Sleep(time.Duration(i%5) * 100 * time.Microsecond)
+		// From before the deaths are seen until after.
+		time.Sleep([]time.Duration{0, 100, 1000, 3000, 10_000}[i%5] * time.Microsecond)
 		all.Go(func() { p.Close() })
 		all.Wait()
 	}
@@ -369,11 +370,14 @@ func TestCase252_LateResults(t *testing.T) {
 		rounds = 15
 	}
 	for i := range rounds {
-		ctx, cancel := context.WithTimeout(bg, time.Duration(rand.IntN(400))*time.Microsecond)
-		n, err := double.Call(ctx, p, i)
+		ctx, cancel := context.WithTimeout(bg, time.Duration(rand.IntN(600))*time.Microsecond)
+		n, err := slowDouble.Call(ctx, p, i) // it takes 300 µs
 		cancel()
 		if err == nil && n != 2*i || err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("call %d: %d, %v", i, n, err)
+		}
+		if n, err := double.Call(within(t), p, -i); n != -2*i || err != nil {
+			t.Fatalf("after call %d: %d, %v", i, n, err)
 		}
 	}
 	healthy(t, p, 2)
