@@ -39,11 +39,11 @@ func FuzzWire(f *testing.F) {
 		}
 		return append(b, payload...)
 	}
-	parcels, err := marshal(Codec(gobCodec{}), []fuzzParcel{{Name: "a"}, {}})
+	parcels, err := marshal(gob, []fuzzParcel{{Name: "a"}, {}})
 	if err != nil {
 		f.Fatal(err)
 	}
-	broken, err := gobCodec{}.Marshal(failureOf(errors.Join(io.EOF, errors.New("x"))))
+	broken, err := gob.Marshal(failureOf(errors.Join(io.EOF, errors.New("x")), 1))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -52,6 +52,8 @@ func FuzzWire(f *testing.F) {
 	f.Add(message(head{what: fuzzInts.id, items: 2, left: 1 << 40}, make([]byte, 16)), uint16(60))
 	f.Add(message(head{what: fuzzInts.id, items: 1 << 61}, one), uint16(0))
 	f.Add(message(head{what: fuzzInts.id, items: 1 << 27}, one), uint16(0))
+	f.Add(message(head{what: fuzzInts.id, items: 1 << 27, size: 8<<27 - 8}, one), uint16(0))
+	f.Add(message(head{what: 4, items: 1 << 27, size: 8<<27 - 8}, one), uint16(0))
 	f.Add(message(head{what: fuzzNone.id, items: 1 << 40}, nil), uint16(0))
 	f.Add(message(head{what: fuzzNone.id, items: 1 << 63}, nil), uint16(0))
 	f.Add(message(head{what: fuzzBytes.id, items: 1 << 30}, []byte("text")), uint16(50))
@@ -65,62 +67,102 @@ func FuzzWire(f *testing.F) {
 		if len(data) > 100_000 {
 			return
 		}
-		w, r, err := shm.NewRing(ringSize)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.Close()
-		defer r.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		first := min(len(data), headSize+int(cut))
-		for _, record := range [][]byte{data[:first], data[first:]} {
-			if err := w.Send(ctx, record); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := w.CloseSend(); err != nil {
-			t.Fatal(err)
-		}
 		s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 		metrics.Read(s)
 		before := s[0].Value.Uint64()
-		h, buf, err := receive(ctx, r, nil)
-		if err == nil {
-			serve(ctx, h, buf)
-			collect(buf)
-		} else if !errors.Is(err, shm.ErrCorrupt) && err != io.EOF {
-			t.Errorf("receive: %v", err)
+		for _, side := range []func(context.Context, *testing.T, *shm.RingReader){asWorker, asCaller} {
+			w, r := newRing(t)
+			first := min(len(data), headSize+int(cut))
+			for _, record := range [][]byte{data[:first], data[first:]} {
+				if err := w.Send(ctx, record); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := w.CloseSend(); err != nil {
+				t.Fatal(err)
+			}
+			side(ctx, t, r)
 		}
 		metrics.Read(s)
 		if took := s[0].Value.Uint64() - before; took > 8<<20+64*uint64(len(data)) {
-			t.Errorf("%d bytes of memory for %d that came (%+v)", took, len(data), h)
+			t.Errorf("%d bytes of memory for %d that came", took, len(data))
 		}
 	})
 }
 
-// serve is what a worker does with a request.
-func serve(ctx context.Context, h head, in []byte) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	out, err := run(ctx, gobCodec{}, h, in, nil, func() {})
-	replyTo(h, out, err)
+func newRing(t *testing.T) (*shm.RingWriter, *shm.RingReader) {
+	w, r, err := shm.NewRing(ringSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close(); r.Close() })
+	return w, r
 }
 
-// collect is what a caller does with a reply.
-func collect(buf []byte) {
-	_ = failed("f", buf).Error()
-	var (
-		n  int64
-		p  fuzzParcel
-		s  string
-		ns [3]int64
-		ps [2]fuzzParcel
-	)
-	c := Codec(gobCodec{})
-	_ = decode(formMemory, c, buf, &n)
-	_ = decode(formCodec, c, buf, &p)
-	_ = decode(formString, c, buf, &s)
-	_ = decodeAll(formMemory, c, buf, ns[:])
-	_ = decodeAll(formCodec, c, buf, ps[:])
+// asWorker does what a worker does with a request.
+func asWorker(ctx context.Context, t *testing.T, calls *shm.RingReader) {
+	replies, r := newRing(t)
+	counts, err := shm.New[counters](nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer counts.Close()
+	s := &server{workerArgs: workerArgs{calls, replies, counts, ""}, init: func() error { return nil }, codec: gob}
+	if s.head, s.lost = peek(ctx, calls); s.lost == nil {
+		if err := s.serve(ctx); err != nil && s.lost == nil {
+			s.fail(ctx, err)
+		}
+	}
+	expected(t, s.lost)
+	if s.lost == nil {
+		if h, err := peek(ctx, r); err != nil || h.call != s.call || h.what != replyOK && h.what != replyError {
+			t.Errorf("the reply is %+v, %v", h, err)
+		}
+	}
+}
+
+// asCaller does what a caller does with a reply.
+func asCaller(ctx context.Context, t *testing.T, replies *shm.RingReader) {
+	h, lost := peek(ctx, replies)
+	if lost == nil {
+		var (
+			n  int64
+			b  []byte
+			s  string
+			p  fuzzParcel
+			ns = make([]int64, 3)
+			ps []fuzzParcel
+			f  failure
+		)
+		switch h.what % 7 {
+		case 0:
+			lost, _ = get(ctx, replies, h, fuzzInts.in, gob, &n)
+		case 1:
+			lost, _ = get(ctx, replies, h, fuzzBytes.in, gob, &b)
+		case 2:
+			lost, _ = get(ctx, replies, h, fuzzBytes.out, gob, &s)
+		case 3:
+			lost, _ = get(ctx, replies, h, fuzzParcels.in, gob, &p)
+		case 4:
+			lost, _ = get(ctx, replies, h, fuzzInts.ins, gob, &ns)
+		case 5:
+			lost, _ = get(ctx, replies, h, fuzzParcels.ins, gob, &ps)
+		case 6:
+			var err error
+			if lost, err = get(ctx, replies, h, form{}, gob, &f); lost == nil && err == nil {
+				_ = f.task("f").Error()
+			}
+		}
+	}
+	expected(t, lost)
+}
+
+// expected are the errors of a ring whose other side breaks the rules or has
+// ended.
+func expected(t *testing.T, lost error) {
+	if lost != nil && !errors.Is(lost, shm.ErrCorrupt) && lost != io.EOF {
+		t.Errorf("lost: %v", lost)
+	}
 }
