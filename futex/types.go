@@ -40,11 +40,16 @@ func checkType(t reflect.Type, path string) error {
 		reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
 		return nil
 	}
-	return fmt.Errorf("%s is a %s (%s), which means nothing in another process", path, t.Kind(), t)
+	instead := ""
+	if k := t.Kind(); k == reflect.String || k == reflect.Slice {
+		instead = ": use an array"
+	}
+	return fmt.Errorf("%s is a %s (%s), which means nothing in another process%s", path, t.Kind(), t, instead)
 }
 
 // robustTypes are those that want their memory declared with [Attach].
 var robustTypes = map[reflect.Type]bool{
+	reflect.TypeFor[Mutex]():       true, // not to work, but for Detach to know who waits
 	reflect.TypeFor[RobustMutex](): true,
 	reflect.TypeFor[Liveness]():    true,
 	reflect.TypeFor[Semaphore]():   true,

@@ -21,7 +21,8 @@ func (f *Func[In, Out]) Call(ctx context.Context, p *Pool, in In) (out Out, err 
 	return out, err
 }
 
-// CallInto is Call that puts the result into *out. A []byte is put into the
+// CallInto is [Func.Call] that puts the result into *out; it waits, and ends with
+// ctx, as that does. A []byte is put into the
 // memory that *out has, if there is enough: who passes large ones uses one
 // buffer again and again. After an error *out is undefined.
 func (f *Func[In, Out]) CallInto(ctx context.Context, p *Pool, in In, out *Out) error {

@@ -31,6 +31,7 @@ type WorkerError struct {
 	Err    error       // what package proc says of it, with the text of a crash
 }
 
+// Error says which function's worker ended and how, with the end of what it wrote.
 func (e *WorkerError) Error() string {
 	s := fmt.Sprintf("pool: %s: worker %d died: %v", e.Func, e.Pid, e.State)
 	if x := (*proc.ExitError)(nil); errors.As(e.Err, &x) && x.Msg != "" {
@@ -57,6 +58,7 @@ type TaskError struct {
 	causes []error
 }
 
+// Error is the function's name and its message.
 func (e *TaskError) Error() string { return fmt.Sprintf("pool: %s: %s", e.Func, e.Msg) }
 
 // Unwrap returns the registered errors that the function's error was.

@@ -84,8 +84,8 @@ func (f *Func[In, Out]) MapSeq(ctx context.Context, p *Pool, in iter.Seq[In]) it
 	return f.stream(ctx, p, in, true)
 }
 
-// MapUnordered is MapSeq that yields results as they come: Python's
-// imap_unordered.
+// MapUnordered is [Func.MapSeq] that yields results as they come; it waits for
+// each, and ends with ctx, as that does. Python's imap_unordered.
 func (f *Func[In, Out]) MapUnordered(ctx context.Context, p *Pool, in iter.Seq[In]) iter.Seq2[Out, error] {
 	return f.stream(ctx, p, in, false)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/rawipc/rawipc/proc"
+	"github.com/rawipc/rawipc/shm"
 )
 
 // A Func is a function of this program that workers can run. It may be used by
@@ -43,25 +44,30 @@ func registered(id uint64) *handler {
 // must come to know the same functions.
 //
 // In and Out may be anything that package gob can encode; []byte, string and
-// types without pointers travel as they are, without an encoding. A []byte that
-// f gets is valid until f returns. Register panics if the name is taken or if In
-// or Out contain a handle (what package proc passes to a child, such as a ring
+// types without pointers travel as they are, without an encoding; of what gob
+// encodes only the exported fields travel. A []byte that f gets is valid until f
+// returns. Register panics if the name is taken or if In or Out contain a handle (what package proc passes to a child, such as a ring
 // or a file), naming its place: calls carry bytes, no descriptors. Those go to
 // workers by RegisterInit.
 func Register[In, Out any](name string, f func(context.Context, In) (Out, error)) *Func[In, Out] {
-	if path := cmp.Or(proc.FindHandle(reflect.TypeFor[In]()), proc.FindHandle(reflect.TypeFor[Out]())); path != "" {
-		panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors", name, path))
+	if path := cmp.Or(shm.HandleIn(reflect.TypeFor[In]()), shm.HandleIn(reflect.TypeFor[Out]())); path != "" {
+		panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors: pass it to the workers by RegisterInit", name, path))
 	}
 	h := &handler{name: name, id: nameID(name)}
 	fn := &Func[In, Out]{h, formOf[In](), formOf[Out](), formOfAll[In](), formOfAll[Out]()}
 	h.one = func(ctx context.Context, s *server) error { return serve(ctx, s, fn.in, fn.out, f) }
 	h.many = func(ctx context.Context, s *server) error {
-		return serve(ctx, s, fn.ins, fn.outs, func(ctx context.Context, ins []In) (outs []Out, err error) {
-			outs = make([]Out, len(ins))
-			for s.item = range ins {
-				if outs[s.item], err = f(ctx, ins[s.item]); err != nil {
+		return serve(ctx, s, fn.ins, fn.outs, func(ctx context.Context, ins []In) (outs []Out, _ error) {
+			if fn.ins.size > 0 { // else their number is only claimed
+				outs = make([]Out, 0, len(ins))
+			}
+			for i, in := range ins {
+				s.item = i
+				out, err := f(ctx, in)
+				if err != nil {
 					return nil, err
 				}
+				outs = append(outs, out)
 				s.Counts.Ptr().Items.Add(1)
 			}
 			return outs, nil

@@ -88,7 +88,7 @@ func (s *server) serve(ctx context.Context) (err error) {
 	h := registered(s.what)
 	if h == nil {
 		_, s.lost = take(ctx, s.Calls, s.head, nil)
-		return fmt.Errorf("no function of id %#x is registered in the worker", s.what)
+		return errors.New("the function is not registered in the worker: Register it in a package variable, or in main before proc.Dispatch")
 	}
 	if s.items > 0 {
 		return h.many(ctx, s)

@@ -11,6 +11,7 @@ import (
 // Unmarshal gets a pointer, and a message that it may keep; the message may
 // come from a peer that wishes no good.
 type Codec interface {
+	// Marshal returns v as bytes, Unmarshal puts those into what v points to.
 	Marshal(v any) ([]byte, error)
 	Unmarshal(data []byte, v any) error
 }
