@@ -3,8 +3,6 @@ package pool
 import (
 	"context"
 	"fmt"
-	"math"
-	"math/bits"
 	"reflect"
 
 	"github.com/rawipc/rawipc/futex"
@@ -56,12 +54,16 @@ func get[T any](ctx context.Context, r *shm.RingReader, m head, f form, c shm.Co
 		b, lost := take(ctx, r, m, nil)
 		*any(to).(*string) = textOf(b)
 		return lost, nil
-	case f.memory || f.items:
-		if f.items && uint64(reflect.ValueOf(*to).Len()) != m.items {
-			if lost, err = makeItems(ctx, r, m, f, to); lost != nil || err != nil || m.size > claimed {
-				return lost, err
-			}
+	case f.items && m.items != uint64(reflect.ValueOf(*to).Len()): // a worker has no place for them yet
+		b, lost := take(ctx, r, m, nil)
+		if n := int(m.items); n < 0 || f.size == 0 && len(b) > 0 || f.size > 0 && m.items != uint64(len(b))/uint64(f.size) {
+			return lost, fmt.Errorf("%d bytes for %d items of %d", len(b), m.items, f.size)
+		} else if lost == nil {
+			*to = reflect.MakeSlice(reflect.TypeFor[T](), n, n).Interface().(T)
+			copy(memoryOf(f, to), b)
 		}
+		return lost, nil
+	case f.memory || f.items:
 		all := memoryOf(f, to)
 		b, lost := take(ctx, r, m, all[:0:len(all)])
 		if lost == nil && len(b) != len(all) {
@@ -72,28 +74,6 @@ func get[T any](ctx context.Context, r *shm.RingReader, m head, f form, c shm.Co
 		return unmarshal(ctx, r, m, c, to)
 	}
 	return lost, nil
-}
-
-// claimed is how many bytes a message gets memory for that it only claims to have.
-const claimed = 1 << 20
-
-// makeItems makes *to the slice of m.items items that a message says it has; if
-// that takes more than claimed, after the message has come, with what is in it.
-func makeItems[T any](ctx context.Context, r *shm.RingReader, m head, f form, to *T) (lost, err error) {
-	hi, size := bits.Mul64(m.items, uint64(f.size))
-	n, bad := int(m.items), hi != 0 || size != m.size || m.items > math.MaxInt
-	var b []byte
-	if bad || size > claimed {
-		if b, lost = take(ctx, r, m, nil); lost != nil {
-			return lost, nil
-		}
-	}
-	if bad {
-		return nil, fmt.Errorf("%d bytes for %d items of %d bytes", m.size, m.items, f.size)
-	}
-	*to = reflect.MakeSlice(reflect.TypeFor[T](), n, n).Interface().(T)
-	copy(memoryOf(f, to), b)
-	return nil, nil
 }
 
 // unmarshal decodes into a new T: gob leaves alone what was 0 on the other side.

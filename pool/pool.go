@@ -159,10 +159,10 @@ func (p *Pool) fit(size, spares int, first chan<- error) {
 	p.serve()
 }
 
-// Shutdown refuses new calls with os.ErrClosed, lets those that were accepted
-// come to their end, and then ends the workers, which run what they gave to
-// [AtExit]: Python's close and join. If ctx ends first it returns ctx.Err(), and
-// Close must be called.
+// Shutdown refuses new calls with os.ErrClosed, waits until those that were
+// accepted have come to their end, and then ends the workers, which run what they
+// gave to [AtExit]: Python's close and join. If ctx ends first it returns
+// ctx.Err(), and Close must be called.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true

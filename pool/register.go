@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/rawipc/rawipc/proc"
+	"github.com/rawipc/rawipc/shm"
 )
 
 // A Func is a function of this program that workers can run. It may be used by
@@ -49,19 +50,17 @@ func registered(id uint64) *handler {
 // or a file), naming its place: calls carry bytes, no descriptors. Those go to
 // workers by RegisterInit.
 func Register[In, Out any](name string, f func(context.Context, In) (Out, error)) *Func[In, Out] {
-	if path := cmp.Or(proc.FindHandle(reflect.TypeFor[In]()), proc.FindHandle(reflect.TypeFor[Out]())); path != "" {
+	if path := cmp.Or(shm.HandleIn(reflect.TypeFor[In]()), shm.HandleIn(reflect.TypeFor[Out]())); path != "" {
 		panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors: pass it to the workers by RegisterInit", name, path))
 	}
 	h := &handler{name: name, id: nameID(name)}
 	fn := &Func[In, Out]{h, formOf[In](), formOf[Out](), formOfAll[In](), formOfAll[Out]()}
 	h.one = func(ctx context.Context, s *server) error { return serve(ctx, s, fn.in, fn.out, f) }
 	h.many = func(ctx context.Context, s *server) error {
-		return serve(ctx, s, fn.ins, fn.outs, func(ctx context.Context, ins []In) (outs []Out, err error) {
-			room := len(ins)
-			if fn.ins.size == 0 { // there may be any number of nothing
-				room = min(room, 1024)
+		return serve(ctx, s, fn.ins, fn.outs, func(ctx context.Context, ins []In) (outs []Out, _ error) {
+			if fn.ins.size > 0 { // else their number is only claimed
+				outs = make([]Out, 0, len(ins))
 			}
-			outs = make([]Out, 0, room)
 			for i, in := range ins {
 				s.item = i
 				out, err := f(ctx, in)
