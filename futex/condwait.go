@@ -267,7 +267,7 @@ func (c *Cond) withdraw(s *waiterSlot, q *condQueue, w *condWaiter, err error) e
 }
 
 // WaitFor waits until pred, which is called with m held, is true: it calls
-// [Cond.Wait] in a loop and fails as that does.
+// [Cond.Wait] in a loop, and ends with ctx and fails as that does.
 func (c *Cond) WaitFor(ctx context.Context, m CondLocker, pred func() bool) error {
 	for !pred() {
 		if err := c.Wait(ctx, m); err != nil {

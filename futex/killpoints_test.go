@@ -62,8 +62,8 @@ func TestPausePointsCatch(t *testing.T) {
 	plainBuild(t)
 	opts := tight()
 	opts.Points, opts.ReportOnly, opts.MaxFailures = "all", true, 2
-	if rep := fuzz.PauseEach(t, killSetLate, opts); rep.Stuck == 0 || rep.Corrupt != 0 {
-		t.Errorf("%s: %d stuck, %d corrupt; want some, 0", killSetLate.Name(), rep.Stuck, rep.Corrupt)
+	if rep := fuzz.PauseEach(t, killSetLate, opts); rep.Stuck == 0 || rep.Corrupt > rep.Stuck {
+		t.Errorf("%s: %d stuck, %d corrupt; want some, and corrupt only those", killSetLate.Name(), rep.Stuck, rep.Corrupt)
 	}
 }
 
@@ -81,8 +81,8 @@ func TestKillPointsCatch(t *testing.T) {
 	for sc, in := range map[*fuzz.Scenario]string{killUnnamed: ".futexWait", killTwoSteps: ".UnlockTwoSteps"} {
 		opts := tight()
 		opts.Points, opts.In, opts.ReportOnly, opts.MaxFailures = "all", in, true, 2
-		if rep := fuzz.KillEach(t, sc, opts); rep.Stuck == 0 || rep.Corrupt != 0 {
-			t.Errorf("%s: %d stuck, %d corrupt; want some, 0", sc.Name(), rep.Stuck, rep.Corrupt)
+		if rep := fuzz.KillEach(t, sc, opts); rep.Stuck == 0 || rep.Corrupt > rep.Stuck {
+			t.Errorf("%s: %d stuck, %d corrupt; want some, and corrupt only those", sc.Name(), rep.Stuck, rep.Corrupt)
 		}
 	}
 }

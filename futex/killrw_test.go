@@ -446,8 +446,8 @@ func TestKillPointsRWCatch(t *testing.T) {
 	plainBuild(t)
 	for sc, in := range map[*fuzz.Scenario]string{killRUnlockUnnamed: ".RUnlockUnnamed", killWUnlockUnnamed: ".UnlockUnnamed"} {
 		opts := &fuzz.Options{Points: "all", In: in, ReportOnly: true, MaxFailures: 1}
-		if rep := fuzz.KillEach(t, sc, opts); rep.Stuck == 0 || rep.Corrupt != 0 {
-			t.Errorf("%s: %d stuck, %d corrupt; want some, 0", sc.Name(), rep.Stuck, rep.Corrupt)
+		if rep := fuzz.KillEach(t, sc, opts); rep.Stuck == 0 || rep.Corrupt > rep.Stuck {
+			t.Errorf("%s: %d stuck, %d corrupt; want some, and corrupt only those", sc.Name(), rep.Stuck, rep.Corrupt)
 		}
 	}
 }

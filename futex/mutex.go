@@ -44,8 +44,8 @@ func (m *Mutex) Lock() {
 	}
 }
 
-// LockContext locks m, or returns ctx.Err() when ctx ends before m is free; m
-// is then as it was. A free m is locked even if ctx has ended.
+// LockContext locks m. It blocks until m is free, or returns ctx.Err() when ctx
+// ends before that; m is then as it was. A free m is locked even if ctx has ended.
 func (m *Mutex) LockContext(ctx context.Context) error {
 	if m.state.CompareAndSwap(unlocked, locked) {
 		raceAcquire()

@@ -53,7 +53,8 @@ func (s *Semaphore) watch() {
 
 // AcquireOwned is [Semaphore.Acquire] of a token that belongs to this process:
 // when it dies, the token comes back. Who waits for a token sees that within
-// 250 ms. Such a token is given back by [Semaphore.ReleaseOwned].
+// 250 ms. Such a token is given back by [Semaphore.ReleaseOwned]. It blocks until
+// there is a token, or returns ctx.Err(), without one, when ctx ends first.
 //
 // Further errors: [ErrNotAttached]; EAGAIN if [MaxOwners] living processes own
 // tokens.

@@ -56,8 +56,8 @@ type RecursiveMutex struct {
 // depth of 2³²-1.
 func (m *RecursiveMutex) Lock(o *Owner) error { return m.LockContext(context.Background(), o) }
 
-// LockContext is [RecursiveMutex.Lock] that returns ctx.Err(), without the lock,
-// when ctx ends first.
+// LockContext is [RecursiveMutex.Lock]: it blocks until m is free for o, or
+// returns ctx.Err(), without the lock, when ctx ends first.
 func (m *RecursiveMutex) LockContext(ctx context.Context, o *Owner) error {
 	if m.heldBy(o) {
 		return m.deeper()

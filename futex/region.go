@@ -13,7 +13,7 @@ import (
 
 // ErrNotAttached is what a robust lock returns that lies in memory which this
 // process has not declared with [Attach].
-var ErrNotAttached = errors.New("futex: the lock's memory is not attached")
+var ErrNotAttached = errors.New("futex: the lock's memory is not attached: put the lock into a shm.Shared, or call Attach")
 
 // A Region is memory in which robust locks may lie: [RobustMutex] and the other
 // types that outlive their holder. It gives this process an identity there, by

@@ -88,8 +88,8 @@ func lowPart(v uint64) uint32 { return uint32(v) }
 // error it does not: [ErrNotRecoverable], [ErrNotAttached].
 func (m *RobustMutex) Lock() error { return m.LockContext(context.Background()) }
 
-// LockContext is [RobustMutex.Lock] that returns ctx.Err(), without the lock,
-// when ctx ends first. A free lock is taken even if ctx has ended.
+// LockContext is [RobustMutex.Lock]: it blocks until m is free, or returns
+// ctx.Err(), without the lock, when ctx ends first. A free lock is taken even if ctx has ended.
 func (m *RobustMutex) LockContext(ctx context.Context) error {
 	if me := quickMe(&m.state); me != 0 {
 		if v := m.state.Load(); free(v) && m.state.CompareAndSwap(v, me|v&waiters) {

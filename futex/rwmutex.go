@@ -69,8 +69,8 @@ func (m *RWMutex) RLock() error {
 	return m.RLockContext(context.Background())
 }
 
-// RLockContext is [RWMutex.RLock] that returns ctx.Err(), without the lock, when
-// ctx ends first.
+// RLockContext is [RWMutex.RLock]: it blocks until no writer holds or awaits m,
+// or returns ctx.Err(), without the lock, when ctx ends first.
 func (m *RWMutex) RLockContext(ctx context.Context) error {
 	s, err := m.slot()
 	if err == nil {

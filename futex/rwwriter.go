@@ -15,8 +15,9 @@ import (
 // error it does not: [ErrNotAttached].
 func (m *RWMutex) Lock() error { return m.LockContext(context.Background()) }
 
-// LockContext is [RWMutex.Lock] that returns ctx.Err(), without the lock, when
-// ctx ends first; readers that it kept out go on.
+// LockContext is [RWMutex.Lock]: it blocks until nobody holds m, or returns
+// ctx.Err(), without the lock, when ctx ends first; readers that it kept out go
+// on.
 func (m *RWMutex) LockContext(ctx context.Context) error {
 	r := regionOf(addressOfState(&m.gate))
 	if r == nil {

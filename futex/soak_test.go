@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var kills = flag.Int("kills", 1000, "`number` of random kills in the soak")
+var kills = flag.Int("kills", 400, "`number` of random kills in the soak")
 
 // soak is what the workers share. A and B are changed one after the other under
 // the lock, and equal whenever it is free. The rest says what goes on.

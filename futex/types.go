@@ -6,6 +6,8 @@ import (
 	"sync"
 )
 
+// This file says which types may live in shared memory.
+
 var checked sync.Map // reflect.Type → error or nil
 
 // CheckType reports whether values of type t can live in memory that several
@@ -40,7 +42,11 @@ func checkType(t reflect.Type, path string) error {
 		reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
 		return nil
 	}
-	return fmt.Errorf("%s is a %s (%s), which means nothing in another process", path, t.Kind(), t)
+	instead := ""
+	if k := t.Kind(); k == reflect.String || k == reflect.Slice {
+		instead = ": use an array"
+	}
+	return fmt.Errorf("%s is a %s (%s), which means nothing in another process%s", path, t.Kind(), t, instead)
 }
 
 // robustTypes are those that want their memory declared with [Attach].

@@ -35,16 +35,17 @@ func WaitUntil(addr *atomic.Uint32, old uint32, deadline time.Time) error {
 	return sysError("futex_wait", sleep(addr, old, monotonic(deadline, &buf), matchAny))
 }
 
-// WaitContext is [Wait] that ends when ctx does, and then returns ctx.Err().
+// WaitContext is [Wait] that blocks until a wake or the end of ctx, and returns
+// ctx.Err() for the latter.
 // A wake is never lost to it: of a wake and a cancellation that come at one
 // time, the wake is reported.
 func WaitContext(ctx context.Context, addr *atomic.Uint32, old uint32) error {
 	return WaitBitset(ctx, addr, old, matchAny)
 }
 
-// WaitBitset is [WaitContext] for a class of wakes: it is woken by [Wake], and
-// by a [WakeBitset] whose mask has a bit in common with mask. A mask of 0 is
-// refused with EINVAL.
+// WaitBitset is [WaitContext] for a class of wakes: it blocks until [Wake], or a
+// [WakeBitset] whose mask has a bit in common with mask, or the end of ctx. A
+// mask of 0 is refused with EINVAL.
 func WaitBitset(ctx context.Context, addr *atomic.Uint32, old uint32, mask uint32) error {
 	return wait(ctx, addr, old, mask, nil)
 }

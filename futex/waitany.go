@@ -12,8 +12,8 @@ import (
 // A Word is one of the places that [WaitAny] sleeps on, and the value that it
 // sleeps on.
 type Word struct {
-	Addr *atomic.Uint32
-	Old  uint32
+	Addr *atomic.Uint32 // where
+	Old  uint32         // the value
 }
 
 // anySlice is how long WaitAny sleeps between two looks where the kernel has

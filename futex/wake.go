@@ -60,11 +60,11 @@ func Requeue(from *atomic.Uint32, wake int, to *atomic.Uint32, move int, old uin
 // An Op is what [WakeOp] does to its second word, and the test of that word's
 // old value which decides whether its sleepers are woken as well.
 type Op struct {
-	Do     OpCode
-	Arg    int32 // -2048 to 2047; with Shift 0 to 31
-	Shift  bool  // the operand is 1<<Arg instead of Arg
-	Cmp    CmpCode
-	CmpArg int32 // -2048 to 2047
+	Do     OpCode  // the change
+	Arg    int32   // its operand, -2048 to 2047; with Shift 0 to 31
+	Shift  bool    // the operand is 1<<Arg instead of Arg
+	Cmp    CmpCode // the test
+	CmpArg int32   // what the old value is compared with, -2048 to 2047
 }
 
 // An OpCode names the change: word = operand, word += operand, and so on.

@@ -21,11 +21,11 @@ import (
 // process or a thread is declared as such by the [Kind] of its Cell.
 type Model struct {
 	Name               string
-	Processes, Threads int
-	Cells              []Cell
-	Private            []Cell
-	Registers          []Cell
-	Steps              []Step
+	Processes, Threads int    // how many, and on how many threads each
+	Cells              []Cell // of all processes
+	Private            []Cell // of each process
+	Registers          []Cell // of each thread
+	Steps              []Step // the program
 
 	// Guardian gives each process one thread more, which runs no step and
 	// ends at some moment of its process's death like any other: the thread
@@ -69,8 +69,8 @@ type Model struct {
 // Cell describes one byte of memory.
 type Cell struct {
 	Name string
-	Kind Kind
-	Init byte
+	Kind Kind // of number that it holds
+	Init byte // what it holds first
 }
 
 // Kind says what the number in a [Cell] means.
@@ -86,7 +86,7 @@ const (
 // which a killed thread may still finish; see [Late].
 type Step struct {
 	Name   string
-	Do     func(w *World)
+	Do     func(w *World) // the step itself
 	System bool
 }
 
@@ -103,15 +103,15 @@ const (
 type Wakeup byte
 
 const (
-	Woken Wakeup = iota
-	TimedOut
-	Cancelled
+	Woken     Wakeup = iota // by Wake
+	TimedOut                // its time was over: see Model.Timer
+	Cancelled               // it was given up: see Model.GiveUps
 )
 
 // Verdict is what [Check] found.
 type Verdict struct {
-	Model       string
-	States      int // up to permutation
+	Model       string // its name
+	States      int    // up to permutation
 	Transitions int
 	Elapsed     time.Duration
 

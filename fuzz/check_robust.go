@@ -3,7 +3,9 @@ package fuzz
 // RobustWord is a futex word as the kernel's robust lists see it: a cell
 // with its two upper bits, which is also the cell slept on, and a cell with the
 // TID below them, be it that of a ThreadID or that of a process's guardian.
-type RobustWord struct{ Bits, Owner int }
+type RobustWord struct {
+	Bits, Owner int // the two cells
+}
 
 // The upper bits of a RobustWord.
 const (

@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// World is one state of a [Model], as the model's functions see it. P and T
-// are the process and thread whose step it is; in Invariant, Final and Faults
-// they mean nothing.
+// World is one state of a [Model], as the model's functions see it.
 type World struct {
+	// P and T are the process and thread whose step it is; in Invariant, Final
+	// and Faults they mean nothing.
 	P, T int
 
 	m       *Model
@@ -103,16 +103,22 @@ func (w *World) Process() int { return w.P + 1 }
 // Thread is the name of this thread for cells of kind ThreadID.
 func (w *World) Thread() int { return w.P*w.m.Threads + w.T + 1 }
 
-// Get reads shared cell c, and Set writes it.
-func (w *World) Get(c int) int    { return int(w.s[offCells+c]) }
+// Get reads shared cell c.
+func (w *World) Get(c int) int { return int(w.s[offCells+c]) }
+
+// Set writes shared cell c.
 func (w *World) Set(c int, v int) { w.s[offCells+c] = small(v) }
 
-// Private reads cell c of this process's own memory, and SetPrivate writes it.
-func (w *World) Private(c int) int       { return int(w.s[w.proc(w.P)+1+c]) }
+// Private reads cell c of this process's own memory.
+func (w *World) Private(c int) int { return int(w.s[w.proc(w.P)+1+c]) }
+
+// SetPrivate writes cell c of this process's own memory.
 func (w *World) SetPrivate(c int, v int) { w.s[w.proc(w.P)+1+c] = small(v) }
 
-// Reg reads register r of this thread, and SetReg writes it.
-func (w *World) Reg(r int) int       { return int(w.self()[offRegs+r]) }
+// Reg reads register r of this thread.
+func (w *World) Reg(r int) int { return int(w.self()[offRegs+r]) }
+
+// SetReg writes register r of this thread.
 func (w *World) SetReg(r int, v int) { w.self()[offRegs+r] = small(v) }
 
 // Goto says which step comes next. A step that calls neither Goto, Sleep nor
@@ -197,12 +203,13 @@ func (w *World) GiveUp() bool {
 // Fail says that this step must never have happened.
 func (w *World) Fail(format string, args ...any) { w.failed = fmt.Errorf(format, args...) }
 
-// Dying reports whether the process of that name was killed, and FullyDead
-// whether all of its threads have ended too. Nobody (0) is fully dead.
+// Dying reports whether the process of that name was killed.
 func (w *World) Dying(process int) bool {
 	return process == 0 || w.s[w.proc(process-1)]&procDying != 0
 }
 
+// FullyDead reports whether the process of that name was killed and all of its
+// threads have ended too. Nobody (0) is fully dead.
 func (w *World) FullyDead(process int) bool {
 	if process == 0 {
 		return true
@@ -219,10 +226,10 @@ func (w *World) FullyDead(process int) bool {
 }
 
 // Gone reports whether thread t of process p has ended by its process's death.
-// At is the step before which it stands, or -1 if it is gone or has finished.
-// Asleep reports whether it sleeps before that.
 func (w *World) Gone(p, t int) bool { return w.s[w.thread(p, t)+offLife]&threadDead != 0 }
 
+// At returns the step before which thread t of process p stands, or -1 if it is
+// gone or has finished.
 func (w *World) At(p, t int) int {
 	if pc := w.s[w.thread(p, t)+offPC]; pc != finishedPC && !w.Gone(p, t) {
 		return int(pc)
@@ -230,6 +237,8 @@ func (w *World) At(p, t int) int {
 	return -1
 }
 
+// Asleep reports whether thread t of process p sleeps before the step that At
+// returns.
 func (w *World) Asleep(p, t int) bool { return w.s[w.thread(p, t)+offSleep] != 0 }
 
 // RegOf reads register r of thread t of process p.

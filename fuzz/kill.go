@@ -94,6 +94,7 @@ type Trace struct {
 	Words    string // the segment's words that are not zero
 }
 
+// String says it on a few lines.
 func (t Trace) String() string {
 	where := fmt.Sprintf("at %s (%s)", t.Func, t.Line)
 	switch {

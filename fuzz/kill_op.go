@@ -35,7 +35,7 @@ type Op struct {
 // every cast.
 type Cast struct {
 	Name  string
-	Peers []Peer
+	Peers []Peer // who play beside the victim, all of them
 }
 
 // Peer is a part that is played beside the victim. It must return in the end,

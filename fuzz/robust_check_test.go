@@ -29,7 +29,7 @@ func TestRobustMutexModel(t *testing.T) {
 		{"2x3,1", robustMutex{processes: 2, threads: 3, crashes: 1}, 1},
 		{"2x2,1,twice", robustMutex{processes: 2, threads: 2, crashes: 1, rounds: 2}, 1},
 		{"3x2,1", robustMutex{processes: 3, threads: 2, crashes: 1}, 1},
-		{"3x2,2", robustMutex{processes: 3, threads: 2, crashes: 2}, 1},
+		{"3x2,2", robustMutex{processes: 3, threads: 2, crashes: 2}, 2},
 		{"3x2,2,late system calls", robustMutex{processes: 3, threads: 2, crashes: 2, late: fuzz.LateSystem}, 2},
 		{"3x2,2,late", robustMutex{processes: 3, threads: 2, crashes: 2, late: late, timer: true}, 2},
 		{"3x2,2,late,split", robustMutex{processes: 3, threads: 2, crashes: 2, late: late, timer: true, split: true}, 2},

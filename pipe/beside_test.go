@@ -1,6 +1,7 @@
 package pipe_test
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -32,7 +33,7 @@ var runRunner = proc.Register("runRunner", func(ctx context.Context, a runner) e
 	// A context with an end, as any real program has.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	buf := make([]byte, a.Size)
+	buf := bytes.Repeat([]byte{1}, a.Size)
 	// The clock starts when both are there: C forks, which takes no time.
 	if !a.First {
 		if err := a.Out.Send(ctx, buf[:1]); err != nil {
@@ -179,19 +180,25 @@ func TestBesideC(t *testing.T) {
 			what, count = "flow", msgs
 		}
 		t.Run(fmt.Sprintf("%s=%s/cpus=%d", what, row.kind, len(row.on)), func(t *testing.T) {
-			var we, they, ratios []float64
-			for range n {
-				list := fmt.Sprint(row.on[0])
-				if len(row.on) > 1 {
-					list = fmt.Sprintf("%d,%d", row.on[0], row.on[1])
-				}
+			list := fmt.Sprint(row.on[0])
+			if len(row.on) > 1 {
+				list = fmt.Sprintf("%d,%d", row.on[0], row.on[1])
+			}
+			peer := func(what string) (c float64) {
 				out, err := exec.Command(taskset, "-c", list, bin, what, row.kind, fmt.Sprint(count), fmt.Sprint(row.size)).Output()
 				must(t, err)
-				var c, cmean float64
-				_, err = fmt.Sscan(string(out), &c, &cmean)
+				_, err = fmt.Sscan(string(out), &c)
 				must(t, err)
+				return c
+			}
+			var we, they, framed, ratios []float64
+			for range n {
+				c := peer(what)
 				o, _ := ours(t, row.kind, row.trip, count, row.size, row.on)
 				we, they, ratios = append(we, o), append(they, c), append(ratios, o/c)
+				if !row.trip && row.kind != "packet" {
+					framed = append(framed, o/peer("framed"))
+				}
 			}
 			ratio, met := median(ratios), true
 			unit, scale := "us", 1e3
@@ -201,8 +208,11 @@ func TestBesideC(t *testing.T) {
 				met, unit, scale = ratio >= row.goal, "GB/s", 1e9
 			}
 			goal := ""
+			if framed != nil {
+				goal = fmt.Sprintf(", %.2f of C's with a length before each", median(framed))
+			}
 			if row.goal != 0 {
-				goal = fmt.Sprintf(", goal %.1f: %s", row.goal, map[bool]string{true: "met", false: "NOT MET"}[met])
+				goal += fmt.Sprintf(", goal %.1f: %s", row.goal, map[bool]string{true: "met", false: "NOT MET"}[met])
 			}
 			t.Logf("%s %-6s %5d bytes, %d CPU: %6.2f %s, C's %6.2f: ratio %.2f (%.2f to %.2f)%s", what, row.kind, row.size, len(row.on),
 				median(we)/scale, unit, median(they)/scale, ratio, slices.Min(ratios), slices.Max(ratios), goal)

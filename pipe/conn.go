@@ -57,7 +57,7 @@ func (c *Conn) Send(ctx context.Context, msg []byte) error {
 }
 
 // Flush finishes a frame that a cancelled Send left half sent; with none it
-// does nothing. It blocks, is cancelled and fails as Send does.
+// does nothing. It blocks, ends with ctx and fails as Send does.
 func (c *Conn) Flush(ctx context.Context) error {
 	if err := c.ready(c.mode.write, "write"); err != nil {
 		return err
@@ -89,7 +89,8 @@ func (c *Conn) Recv(ctx context.Context, buf []byte) (int, error) {
 	return c.in.recv(ctx, c, buf)
 }
 
-// RecvAlloc is [Conn.Recv] into new memory, for messages of at most max bytes.
+// RecvAlloc is [Conn.Recv] into new memory, for messages of at most max bytes: it
+// blocks until there is one, the peer has closed, or ctx ends.
 // Memory grows with the bytes that have arrived, so a peer that only announces
 // a large message costs nothing. A message above max gives [ErrTooLarge] and
 // closes the Conn.

@@ -9,6 +9,10 @@
 //	a.Send(ctx, []byte("hello"))
 //	n, err := b.Recv(ctx, buf)      // buf[:n] is "hello"
 //
+//	process A                    the kernel                   process B
+//	Send ──► length│message ──► socket or pipe ──► length│message ──► Recv
+//	              one frame        (its buffer)        whole again
+//
 // Which constructor?
 //
 //   - [Pair]: two connected ends, messages of any size.
@@ -40,4 +44,35 @@
 // bytes between descriptors inside the kernel.
 //
 // A Conn may be an argument of a child process: see [Conn.PassFiles].
+//
+// # When a process is killed
+//
+// The kernel closes its descriptors. The other end receives all that was sent whole,
+// then io.EOF, or io.ErrUnexpectedEOF if the dead one was in the middle of a
+// frame; its Send fails with EPIPE. There is no lock that could stay held. What the
+// kernel had taken from a killed sender arrives; what a killed receiver had read
+// is gone with it, which may be more than one message on a stream, as a receiver
+// reads ahead.
+//
+// # What it costs
+//
+//	                                system calls                         threads held
+//	Send                            1 (sendto or write)                  none
+//	Recv, a message is there        1 (recvmsg or read)                  none
+//	Recv, there is nothing          2 reads, epoll_pwait by the poller   none
+//	Select                          epoll_ctl a Conn, 1 to wait          none
+//
+// A thousand waiting receivers are a thousand goroutines and no thread. A message is
+// copied twice, into the kernel and out of it; [Splice] and [Tee] copy nothing.
+//
+// # Kernels
+//
+// Linux 5.4 has all that is needed. Further: [Conn.PeerFile] 6.5; without pidfds
+// Select can't wait for processes.
+//
+// # Sources
+//
+// pipe(7), unix(7), fifo(7), splice(2), tee(2). Framing with an eight-byte length is
+// as old as records in streams. What the look before parking is worth, and what
+// was tried instead, stands in yield.go.
 package pipe

@@ -23,6 +23,7 @@ type ShortBufferError struct {
 	Buffer int // of the buffer that Recv was given
 }
 
+// Error names the message's size.
 func (e *ShortBufferError) Error() string {
 	return fmt.Sprintf("pipe: message of %d bytes, buffer of %d", e.Size, e.Buffer)
 }
@@ -38,6 +39,7 @@ type PartialError struct {
 	Err    error // why the wait ended: ctx.Err() or os.ErrDeadlineExceeded
 }
 
+// Error says how much was sent, and why no more.
 func (e *PartialError) Error() string {
 	return fmt.Sprintf("pipe: %d bytes of a frame wait for the next Send: %v", e.Unsent, e.Err)
 }

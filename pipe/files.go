@@ -17,7 +17,8 @@ const MaxFiles = 253
 // of RecvFiles, which then gets none of them.
 var ErrFiles = errors.New("pipe: descriptors of a message are lost")
 
-// SendFiles is [Conn.Send] of a message with descriptors. The receiver gets
+// SendFiles is [Conn.Send] of a message with descriptors: it blocks until the
+// kernel has taken it, or ctx ends. The receiver gets
 // descriptors of its own for the same open files, so the sender may close its
 // files as soon as SendFiles has returned. It needs a local socket (Pair,
 // PacketPair, Listen, Dial).
@@ -86,7 +87,8 @@ func notLocal(op string) error {
 	return fmt.Errorf("pipe: descriptors travel over local sockets only: %w", os.NewSyscallError(op, unix.EOPNOTSUPP))
 }
 
-// RecvFiles is [Conn.Recv] of a message with at most max descriptors. The files
+// RecvFiles is [Conn.Recv] of a message with at most max descriptors: it blocks
+// until there is one, the peer has closed, or ctx ends. The files
 // are the caller's to close; they are in the order in which they were sent, and
 // close-on-exec. A message without descriptors gives none, and no error.
 //
@@ -129,6 +131,7 @@ type TooManyFilesError struct {
 	Max   int // that RecvFiles was to accept
 }
 
+// Error says how many descriptors came, and how many were wanted.
 func (e *TooManyFilesError) Error() string {
 	return fmt.Sprintf("pipe: %d descriptors came with a message, at most %d accepted: all are closed", e.Files, e.Max)
 }

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file takes frames out of a descriptor.
+
 const (
 	headSize  = 8    // the length that stands before a message
 	readAhead = 8192 // room for what arrives behind the bytes that are wanted
@@ -40,6 +42,7 @@ type receiver struct {
 
 	looking bool   // the attempt only looks
 	dst     []byte // where the attempt puts what is wanted
+	room    []byte // and what comes behind it: the first part of ahead
 	n       int    // result of the attempt: bytes into dst, or 0 with end
 	end     bool
 	err     error
@@ -93,7 +96,7 @@ func (in *receiver) readOnce(fd int) (n int, err error) {
 		case in.mode.local:
 			// What is read ahead may be the beginning of a message that somebody
 			// will call RecvFiles for.
-			a, b := in.dst, in.ahead
+			a, b := in.dst, in.room
 			if len(a) == 0 {
 				a, b = in.ahead[in.w:], nil
 			}
@@ -102,7 +105,7 @@ func (in *receiver) readOnce(fd int) (n int, err error) {
 		case len(in.dst) == 0:
 			n, err = in.pipeCaller.read(fd, in.ahead[in.w:], nil)
 		default:
-			n, err = in.pipeCaller.read(fd, in.dst, in.ahead)
+			n, err = in.pipeCaller.read(fd, in.dst, in.room)
 		}
 		if err != unix.EINTR {
 			return n, err
@@ -126,7 +129,10 @@ func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error)
 		in.w = copy(in.ahead, in.ahead[in.r:in.w])
 		in.r = 0
 	}
-	in.dst = dst
+	in.dst, in.room = dst, in.ahead
+	if len(dst) >= largeCall {
+		in.room = in.ahead[:headSize]
+	}
 	err := in.run(ctx)
 	in.dst = nil
 	switch {

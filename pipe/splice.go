@@ -50,8 +50,8 @@ func Splice(ctx context.Context, dst, src syscall.Conn, n int64) (moved int64, e
 // Tee copies up to n bytes from one pipe to another and leaves them in src too
 // (tee(2)). A second Tee copies the same bytes again: use it, then take from src
 // what it returned. It blocks until there is a byte to copy and room for
-// it. What is said of [Splice] is true of Tee, but that both must be pipes or
-// FIFOs.
+// it, or ctx ends. What is said of [Splice] is true of Tee, but that both must be
+// pipes or FIFOs.
 func Tee(ctx context.Context, dst, src syscall.Conn, n int64) (copied int64, err error) {
 	if n < 0 {
 		return 0, fmt.Errorf("pipe: Tee of %d bytes: %w", n, os.ErrInvalid)

@@ -29,15 +29,19 @@ func (m *message) recv(fd int, a, b, control []byte, flags int) (n, nControl, go
 	return int(r), nControl, gotFlags, nil
 }
 
-// send sends a and then b, with control.
-func (m *message) send(fd int, a, b, control []byte) (int, error) {
-	m.set(a, b, control)
-	r, _, errno := syscall.RawSyscall6(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.hdr)), unix.MSG_NOSIGNAL|unix.MSG_DONTWAIT, 0, 0, 0)
-	m.clear()
-	if errno != 0 {
-		return 0, errno
+const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
+
+// send sends p, with control.
+func (m *message) send(fd int, p, control []byte) (int, error) {
+	if len(control) == 0 {
+		// sendto(2) has no header to copy in, which is 0.1 µs less.
+		r, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), sendFlags, 0, 0)
+		return result(r, errno)
 	}
-	return int(r), nil
+	m.set(p, nil, control)
+	r, _, errno := syscall.RawSyscall6(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.hdr)), sendFlags, 0, 0, 0)
+	m.clear()
+	return result(r, errno)
 }
 
 func (m *message) set(a, b, control []byte) {

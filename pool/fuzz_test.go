@@ -1,8 +1,8 @@
 package pool
 
 import (
+	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"runtime/metrics"
@@ -33,22 +33,20 @@ var (
 // accounts for.
 func FuzzWire(f *testing.F) {
 	message := func(h head, payload []byte) []byte {
-		b := make([]byte, headSize)
-		for i, v := range []uint64{h.call, h.what, h.items, h.flags, h.left, uint64(len(payload)) + h.size} {
-			binary.NativeEndian.PutUint64(b[8*i:], v)
-		}
-		return append(b, payload...)
+		h.size += uint64(len(payload))
+		return append(bytes.Clone(memoryOf(form{}, &h)), payload...)
 	}
-	parcels, err := marshal(Codec(gobCodec{}), []fuzzParcel{{Name: "a"}, {}})
+	parcels, err := marshal(gob, []fuzzParcel{{Name: "a"}, {}})
 	if err != nil {
 		f.Fatal(err)
 	}
-	broken, err := gobCodec{}.Marshal(failureOf(errors.Join(io.EOF, errors.New("x"))))
+	broken, err := gob.Marshal(failureOf(errors.Join(io.EOF, errors.New("x")), 1))
 	if err != nil {
 		f.Fatal(err)
 	}
 	one := make([]byte, 8)
-	f.Add(message(head{call: 1, what: fuzzInts.id}, one), uint16(0))
+	f.Add(message(head{call: 1}, nil), uint16(0))
+	f.Add(message(head{call: 2, what: fuzzInts.id}, one), uint16(0))
 	f.Add(message(head{what: fuzzInts.id, items: 2, left: 1 << 40}, make([]byte, 16)), uint16(60))
 	f.Add(message(head{what: fuzzInts.id, items: 1 << 61}, one), uint16(0))
 	f.Add(message(head{what: fuzzInts.id, items: 1 << 27}, one), uint16(0))
@@ -65,36 +63,24 @@ func FuzzWire(f *testing.F) {
 		if len(data) > 100_000 {
 			return
 		}
-		w, r, err := shm.NewRing(ringSize)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.Close()
-		defer r.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		first := min(len(data), headSize+int(cut))
-		for _, record := range [][]byte{data[:first], data[first:]} {
-			if err := w.Send(ctx, record); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := w.CloseSend(); err != nil {
-			t.Fatal(err)
-		}
+		given := func() *shm.RingReader { return fuzzRing(ctx, t, data, headSize+int(cut)) }
 		s := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 		metrics.Read(s)
 		before := s[0].Value.Uint64()
-		h, buf, err := receive(ctx, r, nil)
-		if err == nil {
-			serve(ctx, h, buf)
-			collect(buf)
-		} else if !errors.Is(err, shm.ErrCorrupt) && err != io.EOF {
-			t.Errorf("receive: %v", err)
-		}
+		fuzzServe(ctx, t, given())
+		fuzzCollect(ctx, t, given, form{}, new(failure))
+		fuzzCollect(ctx, t, given, formOf[int](), new(int))
+		fuzzCollect(ctx, t, given, formOf[string](), new(string))
+		fuzzCollect(ctx, t, given, formOf[[]byte](), new([]byte))
+		fuzzCollect(ctx, t, given, formOf[fuzzParcel](), new(fuzzParcel))
+		three := make([]int64, 3)
+		fuzzCollect(ctx, t, given, formOfAll[int64](), &three)
+		fuzzCollect(ctx, t, given, formOfAll[fuzzParcel](), new([]fuzzParcel))
 		metrics.Read(s)
-		if took := s[0].Value.Uint64() - before; took > mostDecoding+64*uint64(len(data)) {
-			t.Errorf("%d bytes of memory for %d that came (%+v)", took, len(data), h)
+		if took := s[0].Value.Uint64() - before; took > mostDecoding+128*uint64(len(data)) {
+			t.Errorf("%d bytes of memory for %d that came", took, len(data))
 		}
 	})
 }
@@ -103,28 +89,58 @@ func FuzzWire(f *testing.F) {
 // for a length that a message claims, and no more before its bytes are there.
 const mostDecoding = 7 * 10 << 20
 
-// serve is what a worker does with a request.
-func serve(ctx context.Context, h head, in []byte) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	out, err := run(ctx, gobCodec{}, h, in, nil, func() {})
-	replyTo(h, out, err)
+// fuzzRing is a ring with the data in two records, and then the end.
+func fuzzRing(ctx context.Context, t *testing.T, data []byte, first int) *shm.RingReader {
+	w, r, err := shm.NewRing(ringSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		w.Close()
+		r.Close()
+	})
+	first = min(first, len(data))
+	if err := errors.Join(w.Send(ctx, data[:first]), w.Send(ctx, data[first:]), w.CloseSend()); err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
-// collect is what a caller does with a reply.
-func collect(buf []byte) {
-	_ = failed("f", buf).Error()
-	var (
-		n  int64
-		p  fuzzParcel
-		s  string
-		ns [3]int64
-		ps [2]fuzzParcel
-	)
-	c := Codec(gobCodec{})
-	_ = decode(formMemory, c, buf, &n)
-	_ = decode(formCodec, c, buf, &p)
-	_ = decode(formString, c, buf, &s)
-	_ = decodeAll(formMemory, c, buf, ns[:])
-	_ = decodeAll(formCodec, c, buf, ps[:])
+// fuzzServe is what a worker does with a request.
+func fuzzServe(ctx context.Context, t *testing.T, r *shm.RingReader) {
+	replies, collect, err := shm.NewRing(ringSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer collect.Close()
+	defer replies.Close()
+	counts, err := shm.New[counters](nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer counts.Close()
+	s := &server{workerArgs: workerArgs{Calls: r, Replies: replies, Counts: counts}, codec: gob, init: func() error { return nil }}
+	if s.head, s.lost = peek(ctx, r); s.lost == nil {
+		if err := s.serve(ctx); err != nil && s.lost == nil {
+			s.fail(ctx, err)
+		}
+	}
+	if s.lost != nil && !errors.Is(s.lost, shm.ErrCorrupt) && s.lost != io.EOF {
+		t.Errorf("a worker's ring: %v", s.lost)
+	}
+}
+
+// fuzzCollect is what a caller does with a reply.
+func fuzzCollect[T any](ctx context.Context, t *testing.T, given func() *shm.RingReader, f form, to *T) {
+	r := given()
+	h, lost := peek(ctx, r)
+	if lost == nil {
+		lost, _ = get(ctx, r, h, f, gob, to)
+	}
+	if lost != nil && !errors.Is(lost, shm.ErrCorrupt) && lost != io.EOF {
+		t.Errorf("a caller's ring: %v", lost)
+	}
+	if bad, ok := any(to).(*failure); ok && lost == nil {
+		_ = bad.task("f").Error()
+	}
 }

@@ -52,7 +52,7 @@ func (c *checker) check(t reflect.Type, path, where string) error {
 		if where != "" {
 			return pathError(path, "(%v) is a %v in %s: it cannot travel", t, t.Kind(), where)
 		}
-		return pathError(path, "(%v) is a %v: it cannot travel", t, t.Kind())
+		return pathError(path, "(%v) is a %v: it cannot travel%s", t, t.Kind(), instead[t.Kind()])
 	case reflect.UnsafePointer:
 		if where == "" {
 			return pathError(path, "is an unsafe.Pointer: it cannot travel")
@@ -78,6 +78,12 @@ func (c *checker) check(t reflect.Type, path, where string) error {
 		return c.fields(t, path, where)
 	}
 	return nil
+}
+
+// instead is what to use where something cannot travel.
+var instead = map[reflect.Kind]string{
+	reflect.Func: "; Register the function, and pass it its arguments",
+	reflect.Chan: "; use a queue of package shm, or a pipe.Conn",
 }
 
 const (

@@ -23,10 +23,17 @@
 // shares no variable with its parent, only what is passed to it. [Start] runs any
 // other program by its path, with the same [Cmd].
 //
+//	parent                                     child
+//	Start ── clone, exec /proc/self/exe ─────► runtime, packages initialise
+//	  │  argument (gob) and descriptors        │
+//	  └─────────── a socket ─────────────────► Dispatch: decode, take, "ready"
+//	Start returns ◄──────────────────────────── f(ctx, argument)
+//	Wait ◄──────── pidfd, crash memory ──────── exit 0, 1, 2, or a signal
+//
 // # Arguments
 //
-// An argument is one value of any type that encoding/gob can carry, and handles
-// may stand in it: objects that are descriptors underneath, such as *os.File,
+// An argument is one value of any type that encoding/gob can carry: several are
+// the fields of a struct, and only exported fields travel. Handles may stand in it: objects that are descriptors underneath, such as *os.File,
 // *net.UnixConn, or the queues, locks and pipes of the packages beside this
 // one. The child gets its own object for each handle; the parent's stays open
 // and is the parent's to close. Handles may stand in exported fields, nested
@@ -49,9 +56,9 @@
 // fatal error of the runtime. See [ExitError]; a [State] tells a signal, a core
 // dump and an end for want of memory apart.
 //
-// # What a start costs
+// # What it costs
 //
-// About what os/exec takes for the same binary, of which most is not ours: the
+// A start costs about what os/exec takes for the same binary, of which most is not ours: the
 // kernel loads it and serves the pages that it touches, the Go runtime asks for
 // a signal handler for each signal (114 of the 200 system calls) and starts its
 // threads, and the packages initialise themselves: encoding/gob takes 0.2 ms of
@@ -73,4 +80,22 @@
 // to be had. Further: [PidFD.GetFile] 5.6, cgroups in [Cmd.Sys] 5.7, [Cmd.Tree]
 // in a cgroup 5.14. Clone itself is the standard library's: a raw one without the
 // runtime's hooks is not safe in Go.
+//
+// # When a process is killed
+//
+// A child that is killed is a child that ended: Wait returns an [*ExitError] whose
+// State names the signal, [Process.Done] is closed, and what it shared by package
+// shm goes on. A parent that is killed takes its children along. Between the two
+// there is no moment without a rule: a child that finds at its start that its parent
+// is gone already ends. No pid is ever used for a signal that could have become
+// somebody else's: all goes by pidfd, and exit statuses of other children (of
+// os/exec, say) are left alone.
+//
+// # Sources
+//
+// clone(2), pidfd_open(2), prctl(2) for PR_SET_PDEATHSIG and what it says of
+// threads (golang/go#27505 tells what happens to who does not read it),
+// pid_namespaces(7), cgroups(7). That a program finds its function by a name which
+// it registers at its start is the way of moby's reexec; the words are those of
+// os/exec where it has any.
 package proc

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -123,7 +124,7 @@ func (e *encoder) structure(p *plan, v reflect.Value, path string) error {
 			e.gob = gob.NewEncoder(&e.buf)
 		}
 		if err := e.gob.EncodeValue(rest); err != nil {
-			return fmt.Errorf("argument: %w", err)
+			return fmt.Errorf("argument: %w%s", err, lockHint(err))
 		}
 	}
 	for _, f := range p.fields {
@@ -187,3 +188,12 @@ func (e *encoder) mark(n uint64) { e.shape = binary.AppendUvarint(e.shape, n) }
 
 // boxPath cuts the box's own field off a path: ".V.Log" is the user's ".Log".
 func boxPath(path string) string { return path[len(".V"):] }
+
+// lockHint is for who passes a lock itself, which has no exported fields: gob
+// would at best make a copy, which is another lock.
+func lockHint(err error) string {
+	if strings.Contains(err.Error(), "has no exported fields") {
+		return " (a lock travels in a handle, such as *shm.Shared, as all memory does that is to stay shared)"
+	}
+	return ""
+}

@@ -81,7 +81,8 @@ func RegisterMethod[R any](name string, run func(R, context.Context) error) *Fun
 // Name returns the name that f was registered under.
 func (f *Func[A]) Name() string { return f.name }
 
-// Start runs f(ctx, a) in a new process: [Func.StartCmd] with an empty [Cmd].
+// Start runs f(ctx, a) in a new process: [Func.StartCmd] with an empty [Cmd]. It
+// blocks until the child has its arguments; the end of ctx ends the child.
 func (f *Func[A]) Start(ctx context.Context, a A) (*Process, error) {
 	return f.StartCmd(ctx, nil, a)
 }

@@ -57,7 +57,7 @@ func TestRegisterRefuses(t *testing.T) {
 	tests := []struct{ got, want string }{
 		{refusal[struct{}](t, ""), "proc: Register: empty name"},
 		{refusal[struct{}](t, "nothing"), `proc: Register "nothing": the name is taken`},
-		{refusal[withChan](t, "r"), `proc: Register "r": proc_test.withChan.In.C (chan int) is a chan: it cannot travel`},
+		{refusal[withChan](t, "r"), `proc: Register "r": proc_test.withChan.In.C (chan int) is a chan: it cannot travel; use a queue of package shm, or a pipe.Conn`},
 		{refusal[withFunc](t, "r"), "withFunc.Hooks[] (func()) is a func"},
 		{refusal[func()](t, "r"), "func() (func()) is a func"},
 		{refusal[chanPtr](t, "r"), "chanPtr.P (chan int) is a chan"},

@@ -25,6 +25,15 @@
 // T with its own rules. Each has three homes: memory without a name (New…), a
 // name in /dev/shm (Create…, Open…), and a place in a mapping (…At).
 //
+//	process A                                    process B
+//	Value.Ptr, Queue.Send …                      …
+//	     │ mapped                                     │ mapped
+//	┌────▼─────────────────────────────────────────────▼──┐
+//	│ header: magic, size, layout of T │ the data        │  one memfd,
+//	└──────────────────────────────────────────────────────┘  or a name
+//	     ▲ the descriptor travels in proc's arguments,
+//	       or the name is opened
+//
 // # Queues
 //
 //	q, err := shm.NewObjectQueue[Job](1<<20, "") // Python's Queue
@@ -71,4 +80,55 @@
 // others put into /dev/shm under our name is refused. What a peer writes into
 // shared memory is not trusted: lengths and positions are loaded once, checked,
 // then used. Nothing is ever mapped for execution.
+//
+// # When a process is killed
+//
+// Whoever is killed, at any instruction, the others go on.
+//
+//   - A message is in a queue whole or not at all; what Send returned for stays.
+//     A receiver that is killed takes at most the message with it that it was
+//     receiving.
+//   - A [Value] has its old content or its new one.
+//   - An [Array] whose writer died in the middle of an Update says
+//     [futex.ErrOwnerDead] to everyone until [Array.Recover].
+//   - In a [Shared] the rules are those of the types in it.
+//   - A ring's other end gets [ErrPeerDead] when it would have to wait, after
+//     all that was committed; another process may take the dead one's place.
+//   - Memory without a name is the kernel's to free. A name stays, for [Sweep].
+//
+// What kills the promise: a peer that truncates a named object (a mapping of it
+// then faults; ReadAt, WriteAt, Send and Recv return an error), and other PID
+// namespaces, which are refused ([ErrNamespace]).
+//
+// # What it costs
+//
+//	                                  system calls         threads held
+//	Value.Load, Store, Update         none                 none
+//	Array.Load, Update                none                 none
+//	Send, Recv, the other side awake  none                 none
+//	Send, if the other side sleeps    1 (futex)            none
+//	Recv, if there is nothing         1 (futex) to sleep   1 a process and queue
+//	New…                              15 to 20, once       1 a process, for locks
+//
+// Before it sleeps a receiver spins for up to 50 µs if the sender can run
+// meanwhile; [RingReader.SetSpin] says otherwise. A message is copied in and copied
+// out; [RingWriter.Reserve] and [RingReader.Peek] leave out both. Nothing here
+// allocates but the codecs, RecvAppend's growing buffer, and a sleep whose context
+// can end. An object that has locks in it holds two descriptors, else one.
+//
+// # Kernels
+//
+// Linux 5.4 has all that is needed: memfd_create 3.17, open file description locks
+// 3.15, F_SEAL_FUTURE_WRITE 5.1. Since 6.3 memory is made so that it can never be
+// executed. /dev/shm has to be a tmpfs for objects with names; its size bounds
+// those, not memory without a name.
+//
+// # Sources
+//
+// memfd_create(2), fcntl(2) on seals and open file description locks, shm_open(3).
+// The ring's positions follow Lamport's queue of one writer and one reader (1977),
+// each side with a copy of the other's, as in FastForward and MCRingBuffer; its
+// double mapping is an old trick. A [Value] larger than a word is the latch
+// of databases, a relative of the sequence lock. The queues are this project's:
+// models and kill runs stand in the tests of packages fuzz and shm.
 package shm

@@ -15,7 +15,7 @@ import (
 // each field, as text. Names don't count, so that a renamed type still fits.
 func layoutOf(t reflect.Type) (string, error) {
 	if err := futex.CheckType(t); err != nil {
-		return "", fmt.Errorf("shm: %w", err)
+		return "", fmt.Errorf("shm: %w; an ObjectQueue carries values of any type", err)
 	}
 	var b strings.Builder
 	writeLayout(&b, t)

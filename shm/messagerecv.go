@@ -21,7 +21,8 @@ func (q *MessageQueue) Recv(ctx context.Context, buf []byte) (int, error) {
 }
 
 // RecvAppend appends the next message to buf, which it makes longer as needed.
-// It blocks and fails as Recv does, save that no buffer is too short.
+// It blocks, ends with ctx and fails as Recv does, save that no buffer is too
+// short.
 func (q *MessageQueue) RecvAppend(ctx context.Context, buf []byte) ([]byte, error) {
 	buf, _, err := q.recv(ctx, buf, true)
 	return buf, err
@@ -58,8 +59,9 @@ func (q *MessageQueue) tryRecv(buf []byte, grow bool) (_ []byte, n int, ok bool,
 	return buf, n, err == nil, err
 }
 
-// All receives until the stream ends. It yields an error, as the last, if there
-// is one other than io.EOF. Each message is the loop's to keep.
+// All receives until the stream ends: it waits as Recv does before each message.
+// It yields an error, as the last, if there is one other than io.EOF, as
+// ctx.Err() when ctx ends. Each message is the loop's to keep.
 func (q *MessageQueue) All(ctx context.Context) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
 		for {
@@ -72,10 +74,11 @@ func (q *MessageQueue) All(ctx context.Context) iter.Seq2[[]byte, error] {
 }
 
 func (q *MessageQueue) recv(ctx context.Context, buf []byte, grow bool) ([]byte, int, error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(recvEnd)
+	if err != nil {
 		return buf, 0, err
 	}
-	defer q.leave()
+	defer q.rise(recvEnd, seated)
 	e := &q.st.recv
 	if err := q.lock(ctx, e); err != nil {
 		return buf, 0, err

@@ -9,7 +9,6 @@ import (
 	"os"
 	"reflect"
 	"strings"
-	"sync"
 )
 
 // An ObjectQueue hands values of any type from any number of processes to any
@@ -31,7 +30,7 @@ type ObjectQueue[T any] struct {
 // [NewMessageQueue]) for values of type T. codec is the name of one that was
 // registered by [RegisterCodec] in every process, or "" for encoding/gob, which
 // sends T's description with every value; strings and byte slices then go as
-// they are.
+// they are. Handles don't go through a queue: the error names where T has one.
 //
 // Among processes that don't trust each other use these two, or a codec that
 // was made for it. gob was not: it allocates what a message says that a slice
@@ -64,20 +63,15 @@ func makeObjects[T any](at home, capacity int, codec string) (*ObjectQueue[T], e
 	return made(o, o.q.makeAs(at, kindObjects, o.layout(), capacity))
 }
 
-func (o *ObjectQueue[T]) prepare(codec string) error {
+func (o *ObjectQueue[T]) prepare(codec string) (err error) {
 	t := reflect.TypeFor[T]()
+	if err := fits(t); err != nil {
+		return err
+	}
 	o.name = codec
-	if codec == "" {
-		o.codec = gobCodec{}
-		o.raw = t == reflect.TypeFor[string]() || t == reflect.TypeFor[[]byte]()
-		return nil
-	}
-	codecs.Lock()
-	defer codecs.Unlock()
-	if o.codec = codecs.by[codec]; o.codec == nil {
-		return fmt.Errorf("shm: no codec %q is registered here", codec)
-	}
-	return nil
+	o.raw = codec == "" && (t == reflect.TypeFor[string]() || t == reflect.TypeFor[[]byte]())
+	o.codec, err = LookupCodec(codec)
+	return err
 }
 
 // layout is what both sides must agree on. What a codec does with a type of
@@ -94,8 +88,8 @@ func (o *ObjectQueue[T]) layout() string {
 
 const codecLayout = ", codec "
 
-// Send sends v. It blocks and fails as [MessageQueue.Send], and with the
-// codec's error.
+// Send sends v. It blocks, ends with ctx and fails as [MessageQueue.Send], and
+// with the codec's error.
 func (o *ObjectQueue[T]) Send(ctx context.Context, v T) error {
 	msg, err := o.encode(v)
 	if err != nil {
@@ -119,8 +113,8 @@ func (o *ObjectQueue[T]) TrySend(v T) (bool, error) {
 // goes on.
 var ErrUndecodable = errors.New("shm: the codec refused a message")
 
-// Recv receives the next value. It blocks and fails as [MessageQueue.RecvAppend],
-// and with [ErrUndecodable].
+// Recv receives the next value. It blocks, ends with ctx and fails as
+// [MessageQueue.RecvAppend], and with [ErrUndecodable].
 func (o *ObjectQueue[T]) Recv(ctx context.Context) (v T, err error) {
 	msg, err := o.q.RecvAppend(ctx, nil)
 	if err != nil {
@@ -140,8 +134,9 @@ func (o *ObjectQueue[T]) TryRecv() (v T, ok bool, err error) {
 	return v, err == nil, err
 }
 
-// All receives until the stream ends. It yields an error, as the last, if there
-// is one other than io.EOF.
+// All receives until the stream ends: it waits as Recv does before each message.
+// It yields an error, as the last, if there is one other than io.EOF, as
+// ctx.Err() when ctx ends.
 func (o *ObjectQueue[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for {
@@ -165,7 +160,8 @@ func (o *ObjectQueue[T]) CloseSend() error { return o.q.CloseSend() }
 // Done says that one value which was received is done with: see [Queue.Done].
 func (o *ObjectQueue[T]) Done() error { return o.q.Done() }
 
-// Join blocks until every value that was sent is done with: see [Queue.Join].
+// Join blocks until every value that was sent is done with, or ctx ends: see
+// [Queue.Join].
 func (o *ObjectQueue[T]) Join(ctx context.Context) error { return o.q.Join(ctx) }
 
 // Close releases this process's mapping and descriptor: see [Queue.Close].
@@ -241,36 +237,4 @@ func (o *ObjectQueue[T]) decode(msg []byte) (v T, err error) {
 	}
 	var none T
 	return none, fmt.Errorf("%w: %d bytes for a %T: %w", ErrUndecodable, len(msg), v, err)
-}
-
-// A Codec makes messages of values. Its methods may be called concurrently.
-// Unmarshal gets a pointer, and a message that it may keep; the message may
-// come from a peer that wishes no good.
-type Codec interface {
-	Marshal(v any) ([]byte, error)
-	Unmarshal(data []byte, v any) error
-}
-
-var codecs struct {
-	sync.Mutex
-	by map[string]Codec
-}
-
-const maxCodecName = 255 // it stands in the header
-
-// RegisterCodec makes a codec known under a name, which stands in the header of
-// the queues that use it. Call it before such queues are made, opened or taken
-// over, as a rule from a package variable or main. It panics on an empty name,
-// a nil codec, and a name that is taken.
-func RegisterCodec(name string, c Codec) {
-	codecs.Lock()
-	defer codecs.Unlock()
-	if name == "" || len(name) > maxCodecName || c == nil || codecs.by[name] != nil {
-		panic(fmt.Sprintf("shm: RegisterCodec of %T as %q: no codec, no name, one of over %d bytes, or one that is taken",
-			c, name, maxCodecName))
-	}
-	if codecs.by == nil {
-		codecs.by = make(map[string]Codec)
-	}
-	codecs.by[name] = c
 }

@@ -13,7 +13,7 @@ import (
 // process's first call, if 120 others use the queue; ErrCorrupt if a peer broke
 // the rules.
 func (q *Queue[T]) Send(ctx context.Context, v T) error {
-	err := q.enter()
+	seated, err := q.sit(sendEnd)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (q *Queue[T]) Send(ctx context.Context, v T) error {
 			q.unlock(e)
 		}
 	}
-	q.leave()
+	q.rise(sendEnd, seated)
 	return err
 }
 
@@ -69,12 +69,14 @@ func (q *Queue[T]) trySend(v T) (int, error) {
 
 // SendBatch sends all of vs, with nothing of others between them, and returns
 // how many were sent: all, or fewer with an error. It costs less than as many
-// Sends. It blocks and fails as Send does. What fits is committed at once.
+// Sends. It blocks, ends with ctx and fails as Send does. What fits is committed
+// at once.
 func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(sendEnd)
+	if err != nil {
 		return 0, err
 	}
-	defer q.leave()
+	defer q.rise(sendEnd, seated)
 	e := &q.st.send
 	if err := q.lock(ctx, e); err != nil {
 		return 0, err

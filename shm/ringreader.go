@@ -49,8 +49,9 @@ func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
 }
 
 // Peek returns the next message where it lies, without consuming it: the bytes
-// are valid until Advance. It blocks and fails as Recv does. A peer that breaks
-// the rules can change them while they are looked at, never their length.
+// are valid until Advance. It blocks, ends with ctx and fails as Recv does. A peer
+// that breaks the rules can change them while they are looked at, never their
+// length.
 func (r *RingReader) Peek(ctx context.Context) ([]byte, error) {
 	if r.live == nil {
 		if err := r.attach(); err != nil {

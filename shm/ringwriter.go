@@ -42,8 +42,9 @@ func (w *RingWriter) Send(ctx context.Context, msg []byte) error {
 }
 
 // Reserve returns n bytes of shared memory, in one piece, to write a message
-// into; Commit sends it. It blocks and fails as Send does. A second Reserve
-// before Commit drops the first. The bytes hold what earlier messages left.
+// into; Commit sends it. It blocks, ends with ctx and fails as Send does. A second
+// Reserve before Commit drops the first. The bytes hold what earlier messages
+// left.
 func (w *RingWriter) Reserve(ctx context.Context, n int) ([]byte, error) {
 	if w.live == nil {
 		if err := w.attach(); err != nil {

@@ -1,6 +1,7 @@
 // Blocking round trips through two pipes or a socketpair, and one way through
-// them, as plain as C does it. peer_pipe trip|flow pipe|stream|packet COUNT SIZE
-// prints the median and the mean of a round trip in ns, or bytes per second.
+// them, as plain as C does it. peer_pipe trip|flow|framed pipe|stream|packet COUNT
+// SIZE prints the median and the mean of a round trip in ns, or bytes per second.
+// framed is flow with a length before each message, as ours has it.
 #define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,9 +36,12 @@ static int compare(const void *a, const void *b) {
 int main(int argc, char **argv) {
 	if (argc != 5) return 2;
 	int trip = strcmp(argv[1], "trip") == 0, there[2], back[2];
+	size_t head = strcmp(argv[1], "framed") == 0 ? 8 : 0;
+	char length[8] = {0};
 	long count = atol(argv[3]);
 	size_t size = atol(argv[4]);
-	char *buf = calloc(1, size);
+	char *buf = aligned_alloc(4096, (size + 4095) & ~4095ul);
+	memset(buf, 1, size); // or it were one page of zeros, many times
 	long long *took = calloc(count, sizeof *took);
 	if (strcmp(argv[2], "pipe") == 0) {
 		if (pipe(there) || pipe(back)) return 3;
@@ -50,6 +54,7 @@ int main(int argc, char **argv) {
 	pid_t child = fork();
 	if (child == 0) {
 		for (long i = 0; i < count; i++) {
+			all(get, there[0], length, head);
 			all(get, there[0], buf, size);
 			if (trip) all(put, back[1], buf, size);
 		}
@@ -58,6 +63,7 @@ int main(int argc, char **argv) {
 	}
 	long long start = now(), last = start;
 	for (long i = 0; i < count; i++) {
+		all(put, there[1], length, head);
 		all(put, there[1], buf, size);
 		if (!trip) continue;
 		all(get, back[0], buf, size);
