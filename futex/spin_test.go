@@ -1,6 +1,9 @@
 package futex_test
 
 import (
+	"fmt"
+	"os"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -111,6 +114,14 @@ func TestSpinnerYieldsToPartner(t *testing.T) {
 			t.Logf("%.0f%% of the waits were over after a yield", 100*met)
 			return
 		}
+	}
+	// Who gives the CPU away beside busy strangers gives it to one of them.
+	var load float64
+	if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+		fmt.Sscan(string(b), &load)
+	}
+	if busy := 2 * float64(runtime.NumCPU()); load > busy {
+		t.Skipf("the machine is too busy: a load of %.1f, and %.2f of the waits were over after a yield", load, all)
 	}
 	t.Errorf("of the waits were over after a yield: %.2f, want 0.1 once", all)
 }
