@@ -119,9 +119,9 @@
 //
 // pool.Call. A call is a round trip over two rings with the coding of the
 // arguments around it, in the caller's goroutine: no dispatcher, no system call
-// while both are awake. Beside the ring's own time it is the lease and the reply
-// (pool.roundTrip, send, receive), and memory for the result. That is why it is,
-// on two CPUs, more than a hundred times as fast as Python's Pool, whose call
+// while both are awake. Beside the ring's own time it is the lease and the copy
+// of argument and result, straight into their places (pool.roundTrip, send,
+// take), and of memory only a []byte's. That is why it is, on two CPUs, more than a hundred times as fast as Python's Pool, whose call
 // passes through two pipes, two helper threads and pickle.
 //
 // # What grows

@@ -111,7 +111,9 @@ func growth(name, with string, x, doers, receivers int, do string) *task {
 		}
 	}
 	return &task{name: name, with: with, x: float64(x), run: func(ctx context.Context, pl placement, budget time.Duration) (float64, error) {
-		total := max(20000, int(budget/time.Microsecond)) // else the start is most of it
+		// More with more processes, or waking them all is most of it: 0.1 ms each,
+		// until the last has its first slice of a CPU.
+		total := max(20000*x, int(budget/time.Microsecond))
 		return team(ctx, pl, (total/doers+31)/32*32, members...)
 	}}
 }

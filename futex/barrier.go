@@ -151,8 +151,14 @@ func (b *Barrier) Reset() {
 	}
 }
 
-// Waiting returns how many parties wait at this moment.
-func (b *Barrier) Waiting() int { return int(b.state.Load() & partyMask >> 32) }
+// Waiting returns how many parties wait at this moment: none if it is broken.
+func (b *Barrier) Waiting() int {
+	v := b.state.Load()
+	if v&barBroken != 0 {
+		return 0 // those that waited are on their way out
+	}
+	return int(v & partyMask >> 32)
+}
 
 // IsBroken reports whether the barrier is broken.
 func (b *Barrier) IsBroken() bool { return b.state.Load()&barBroken != 0 }

@@ -418,3 +418,32 @@ func TestCase091SpinnersAndASleeper(t *testing.T) {
 		t.Logf("%-11s waited %v at most", kind, longest)
 	}
 }
+
+var mutexKeeper = as("mutex keeper", func(ctx context.Context, a *arena) error {
+	a.Mutex.Lock()
+	a.In.Add(1)
+	<-ctx.Done()
+	return ctx.Err()
+})
+
+// A plain Mutex is not robust: a dead holder keeps it, and who waits leaves by
+// his context.
+func TestMutexOfTheDead(t *testing.T) {
+	s := newShared[arena](t)
+	a := s.Ptr()
+	keeper := start(t, s, mutexKeeper)
+	until(t, "it is locked", func() bool { return a.In.Load() == 1 })
+	kill(t, keeper...)
+	if a.Mutex.TryLock() {
+		t.Fatal("locked a dead process's Mutex")
+	}
+	ctx, cancel := context.WithTimeout(bg, 50*time.Millisecond)
+	defer cancel()
+	if err := a.Mutex.LockContext(ctx); err != context.DeadlineExceeded {
+		t.Errorf("LockContext: %v", err)
+	}
+	a.Mutex.Unlock() // as another process may
+	if !a.Mutex.TryLock() {
+		t.Error("not free after Unlock")
+	}
+}

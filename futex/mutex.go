@@ -13,7 +13,8 @@ import (
 // bytes that may lie in memory which several processes map.
 //
 // As with sync.Mutex a lock belongs to no goroutine: one may lock it and
-// another unlock it, also in another process. In the terminology of the Go
+// another unlock it, also in another process. Memory that is not declared with
+// [Attach] must stay mapped until the calls on it have returned. In the terminology of the Go
 // memory model, the n'th Unlock synchronizes before the n+1'st Lock returns.
 //
 // The algorithm is the third of Ulrich Drepper's "Futexes Are Tricky".
@@ -89,6 +90,7 @@ func (m *Mutex) lockSlow(ctx context.Context) error {
 		}
 		pause(1)
 	}
+	defer done(beginWait(addressOfWord(&m.state)))
 	key := lineKey{addr: &m.state}
 	l, err := enterLine(ctx, key)
 	if err != nil {

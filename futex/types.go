@@ -51,6 +51,7 @@ func checkType(t reflect.Type, path string) error {
 
 // robustTypes are those that want their memory declared with [Attach].
 var robustTypes = map[reflect.Type]bool{
+	reflect.TypeFor[Mutex]():       true, // not to work, but for Detach to know who waits
 	reflect.TypeFor[RobustMutex](): true,
 	reflect.TypeFor[Liveness]():    true,
 	reflect.TypeFor[Semaphore]():   true,

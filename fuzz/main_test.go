@@ -117,7 +117,7 @@ func TestWithoutPidfd(t *testing.T) {
 
 func TestWithoutRefusesNonsense(t *testing.T) {
 	for value, want := range map[string]string{
-		"teleport":          `"teleport" can't be withheld; want pidfd or one of clone3`,
+		"teleport":          `"teleport" can't be withheld; want one of memfd_noexec ofd_lock`,
 		"futex_waitv:EVERY": `no error is called "EVERY"`,
 	} {
 		out, err := again(t, "TestWithoutPidfd", "RAWIPC_WITHOUT="+value)

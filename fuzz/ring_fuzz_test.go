@@ -20,49 +20,6 @@ var ringPage = os.Getpagesize()
 // stateAt is where a ring's positions lie: see ringState in package shm.
 const stateAt = 512
 
-// FuzzRingHeader has a peer hand over an object whose first page is anything.
-// Taking it gives a ring or a typed error, never a panic or a fault.
-func FuzzRingHeader(f *testing.F) {
-	f.Add([]byte{}, uint16(0), uint16(1))
-	f.Add([]byte("rawipc\x00\x02"), uint16(0), uint16(1))              // another version
-	f.Add([]byte{4, 3, 2, 1}, uint16(8), uint16(1))                    // the other byte order
-	f.Add([]byte{8, 0, 0, 0, 1, 0, 0, 0}, uint16(12), uint16(1))       // a Shared
-	f.Add([]byte{0, 0, 0, 0}, uint16(20), uint16(1))                   // never finished
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff}, uint16(24), uint16(1))       // size
-	f.Add([]byte{1}, uint16(48), uint16(1))                            // another namespace
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff}, uint16(56), uint16(3)) // layout text, a size that is no ring's
-	f.Fuzz(func(t *testing.T, patch []byte, at, pages uint16) {
-		w, r, err := shm.NewRing(1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer w.Close()
-		defer r.Close()
-		good := rawBytes(t, w)
-		size := int64(ringPage) * (1 + int64(pages%8))
-		o, err := shm.CreateAnon("hostile", size, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := o.Map(0, 0, shm.ReadWrite)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer m.Close()
-		copy(m.Bytes(), good)
-		copy(m.Bytes()[int(at)%ringPage:ringPage], patch)
-		var got shm.RingReader
-		if err := got.TakeFiles([]*os.File{o.File()}); err != nil {
-			if !errors.Is(err, shm.ErrCorrupt) && !errors.Is(err, shm.ErrNamespace) {
-				t.Errorf("%v", err)
-			}
-			return
-		}
-		defer got.Close()
-		drain(t, &got)
-	})
-}
-
 // FuzzRingRecords has a peer write anything over the positions and the records
 // of a ring that a reader and a writer use. Both go on or get ErrCorrupt; what
 // is read is never longer than the ring.

@@ -20,6 +20,9 @@ import (
 // trace a child, "namespaces" to make mount, IPC and PID namespaces.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
+	if errName, _ := withoutAs("clone3"); errName == "EPERM" && (name == "gcc" || name == "python3") {
+		t.Skip("this run has EPERM for clone3: C's library starts no thread then")
+	}
 	path, err := tool(name)
 	switch {
 	case err == nil:

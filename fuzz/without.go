@@ -22,15 +22,25 @@ var calls = map[string]uint32{
 	"clone3":            unix.SYS_CLONE3,
 	"close_range":       unix.SYS_CLOSE_RANGE,
 	"fallocate":         unix.SYS_FALLOCATE,
+	"flock":             unix.SYS_FLOCK,
 	"futex_waitv":       unix.SYS_FUTEX_WAITV,
 	"get_robust_list":   unix.SYS_GET_ROBUST_LIST,
 	"set_robust_list":   unix.SYS_SET_ROBUST_LIST,
+	"linkat":            unix.SYS_LINKAT,
+	"membarrier":        unix.SYS_MEMBARRIER,
 	"memfd_create":      unix.SYS_MEMFD_CREATE,
+	"mq_notify":         unix.SYS_MQ_NOTIFY,
 	"mq_open":           unix.SYS_MQ_OPEN,
 	"pidfd_getfd":       unix.SYS_PIDFD_GETFD,
 	"pidfd_open":        unix.SYS_PIDFD_OPEN,
 	"pidfd_send_signal": unix.SYS_PIDFD_SEND_SIGNAL,
+	"preadv2":           unix.SYS_PREADV2,
+	"prlimit64":         unix.SYS_PRLIMIT64,
 	"process_vm_readv":  unix.SYS_PROCESS_VM_READV,
+	"pwritev2":          unix.SYS_PWRITEV2,
+	"renameat2":         unix.SYS_RENAMEAT2,
+	"sched_getaffinity": unix.SYS_SCHED_GETAFFINITY,
+	"sched_setaffinity": unix.SYS_SCHED_SETAFFINITY,
 	"splice":            unix.SYS_SPLICE,
 	"tee":               unix.SYS_TEE,
 }
@@ -64,21 +74,52 @@ func noPidfd(errno syscall.Errno) []rule {
 	return rules
 }
 
+// features are more or less than a call; each is refused as a kernel that lacks
+// it does.
+var features = map[string]func(errno syscall.Errno) []rule{
+	"pidfd": noPidfd,
+	"memfd_noexec": func(syscall.Errno) []rule { // Linux 6.3
+		return []rule{{nr: unix.SYS_MEMFD_CREATE, arg: 1, mask: unix.MFD_NOEXEC_SEAL, value: unix.MFD_NOEXEC_SEAL, errno: unix.EINVAL}}
+	},
+	"ofd_lock": func(syscall.Errno) []rule { // no Linux lacks them, but some stand-ins do
+		return []rule{
+			{nr: unix.SYS_FCNTL, arg: 1, mask: ^uint32(0), value: unix.F_OFD_SETLK, errno: unix.EINVAL},
+			{nr: unix.SYS_FCNTL, arg: 1, mask: ^uint32(0), value: unix.F_OFD_GETLK, errno: unix.EINVAL},
+		}
+	},
+	"peer_pidfd": func(syscall.Errno) []rule { // Linux 6.5
+		return []rule{{nr: unix.SYS_GETSOCKOPT, arg: 2, mask: ^uint32(0), value: unix.SO_PEERPIDFD, errno: unix.ENOPROTOOPT}}
+	},
+	"rwf_nowait": func(syscall.Errno) []rule { // of pipes: Linux 6.4
+		return []rule{
+			{nr: unix.SYS_PREADV2, arg: 5, mask: unix.RWF_NOWAIT, value: unix.RWF_NOWAIT, errno: unix.EOPNOTSUPP},
+			{nr: unix.SYS_PWRITEV2, arg: 5, mask: unix.RWF_NOWAIT, value: unix.RWF_NOWAIT, errno: unix.EOPNOTSUPP},
+		}
+	},
+}
+
 // Without reports whether the tests run without a system call: those that
 // RAWIPC_WITHOUT lists, separated by commas, are refused to this process and
 // all its children as if the kernel did not have them (ENOSYS), or with the
 // error that follows a colon: "futex_waitv,memfd_create:EPERM". "pidfd" means
-// all that makes or takes a pidfd.
+// all that makes or takes a pidfd; "memfd_noexec", "ofd_lock", "peer_pidfd" and
+// "rwf_nowait" mean a flag, an option or two commands.
 //
 // A result that go test has cached does not know of the variable: -count=1.
 func Without(call string) bool {
+	_, without := withoutAs(call)
+	return without
+}
+
+// withoutAs tells also the name of the error, "" for ENOSYS.
+func withoutAs(call string) (errName string, without bool) {
 	for item := range strings.SplitSeq(os.Getenv(withoutEnv), ",") {
-		name, _, _ := strings.Cut(item, ":")
+		name, errName, _ := strings.Cut(item, ":")
 		if name == call || name == "pidfd" && (strings.HasPrefix(call, "pidfd_") || call == "clone3") {
-			return true
+			return errName, true
 		}
 	}
-	return false
+	return "", false
 }
 
 func parseWithout(list string) (rules []rule, err error) {
@@ -91,14 +132,15 @@ func parseWithout(list string) (rules []rule, err error) {
 			}
 		}
 		nr, known := calls[name]
+		feature := features[name]
 		switch {
-		case name == "pidfd":
-			rules = append(rules, noPidfd(errno)...)
+		case feature != nil:
+			rules = append(rules, feature(errno)...)
 		case known:
 			rules = append(rules, rule{nr: nr, arg: -1, errno: errno})
 		default:
-			return nil, fmt.Errorf("fuzz: %s=%q: %q can't be withheld; want pidfd or one of %s",
-				withoutEnv, list, name, strings.Join(sortedCalls(), " "))
+			return nil, fmt.Errorf("fuzz: %s=%q: %q can't be withheld; want one of %s %s",
+				withoutEnv, list, name, strings.Join(sorted(features), " "), strings.Join(sorted(calls), " "))
 		}
 	}
 	return rules, nil

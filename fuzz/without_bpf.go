@@ -19,7 +19,7 @@ var auditArch = map[string]uint32{
 	"s390x":   unix.AUDIT_ARCH_S390X,
 }
 
-func sortedCalls() []string { return slices.Sorted(maps.Keys(calls)) }
+func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // program is the filter for the rules: struct seccomp_data begins with the
 // call's number and the architecture; the arguments follow from byte 16 on.

@@ -89,7 +89,7 @@ func (p *pipeCaller) read(fd int, a, b []byte) (int, error) {
 	iov[1].SetLen(len(b))
 	if len(a)+len(b) >= largeCall && !p.unknown {
 		r, _, errno := syscall.RawSyscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 2, ^uintptr(0), ^uintptr(0), unix.RWF_NOWAIT)
-		if p.unknown = errno == unix.EOPNOTSUPP; !p.unknown {
+		if p.unknown = notOffered(errno); !p.unknown {
 			return result(r, errno)
 		}
 	}
@@ -102,11 +102,17 @@ func (p *pipeCaller) write(fd int, a []byte) (int, error) {
 		iov := unix.Iovec{Base: unsafe.SliceData(a)}
 		iov.SetLen(len(a))
 		r, _, errno := syscall.RawSyscall6(unix.SYS_PWRITEV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 1, ^uintptr(0), ^uintptr(0), unix.RWF_NOWAIT)
-		if p.unknown = errno == unix.EOPNOTSUPP; !p.unknown {
+		if p.unknown = notOffered(errno); !p.unknown {
 			return result(r, errno)
 		}
 	}
 	return unix.Write(fd, a)
+}
+
+// notOffered says whether a kernel lacks the flag, or the call: containers and
+// stand-ins for kernels refuse calls with either of the latter two.
+func notOffered(errno unix.Errno) bool {
+	return errno == unix.EOPNOTSUPP || errno == unix.ENOSYS || errno == unix.EPERM
 }
 
 func result(r uintptr, errno unix.Errno) (int, error) {

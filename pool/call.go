@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 )
 
 // Call runs f on in in a worker of p and returns what f returns. It blocks
@@ -27,85 +26,66 @@ func (f *Func[In, Out]) Call(ctx context.Context, p *Pool, in In) (out Out, err 
 // memory that *out has, if there is enough: who passes large ones uses one
 // buffer again and again. After an error *out is undefined.
 func (f *Func[In, Out]) CallInto(ctx context.Context, p *Pool, in In, out *Out) error {
-	if err := p.enter(); err != nil {
+	if _, err := p.enter(); err != nil {
 		return err
 	}
-	defer p.exit()
+	defer p.calls.Done()
 	return f.call(ctx, p, in, out)
 }
 
 func (f *Func[In, Out]) call(ctx context.Context, p *Pool, in In, out *Out) error {
+	return p.try(ctx, func(w *worker) error {
+		return roundTrip(ctx, p, w, f.handler, 0, f.in, f.out, &in, out)
+	})
+}
+
+// try makes a request to an idle worker, and again to another one where that may
+// be. A worker that died before it took the request is nobody's failure.
+func (p *Pool) try(ctx context.Context, request func(*worker) error) error {
 	for died := 0; ; {
 		w, err := p.lease(ctx)
 		if err != nil {
 			return err
 		}
-		err = f.roundTrip(ctx, p, w, in, out)
+		err = request(w)
 		p.giveBack(w)
-		if err == nil || !p.again(err, &died) {
+		if err == nil {
+			return nil
+		}
+		if err == errNotBegun {
+			continue
+		}
+		if dead := (*WorkerError)(nil); !errors.As(err, &dead) || died >= p.cfg.Retries {
 			return err
 		}
+		died++
+		p.retried.Add(1)
 	}
 }
 
-func (f *Func[In, Out]) roundTrip(ctx context.Context, p *Pool, w *worker, in In, out *Out) error {
-	payload, err := encode(f.in, p.codec, w.out[:0], in)
+// roundTrip sends a worker one request and receives its reply. If the call is
+// given up, the worker is doomed.
+func roundTrip[In, Out any](ctx context.Context, p *Pool, w *worker, h *handler, items int, fi, fo form, in *In, out *Out) error {
+	payload, err := encode(fi, p.codec, in)
 	if err != nil {
-		return fmt.Errorf("pool: %s: encoding the argument: %w", f.name, err)
+		return fmt.Errorf("pool: %s: encoding the argument: %w", h.name, err)
 	}
-	if f.in == formMemory || f.in == formString {
-		w.out = thin(payload)
+	reply, lost := p.ask(ctx, w, head{what: h.id, items: uint64(items)}, payload)
+	if lost == nil && reply.what == replyOK {
+		lost, err = get(ctx, w.replies, reply, fo, p.codec, out)
+	} else if lost == nil {
+		var f failure
+		if lost, err = get(ctx, w.replies, reply, form{}, gob, &f); err == nil && lost == nil {
+			return f.task(h.name)
+		}
 	}
-	buf := w.in
-	if f.out == formBytes {
-		buf = *any(out).(*[]byte) // the reply is the result
-	}
-	reply, buf, err := p.roundTrip(ctx, w, f.name, head{what: f.id, left: left(ctx)}, payload, buf)
-	if f.out != formBytes {
-		w.in = thin(buf)
+	if lost != nil {
+		return p.lost(w, h.name, lost)
 	}
 	if err != nil {
-		return err
-	}
-	if reply.what != replyOK {
-		return failed(f.name, buf)
-	}
-	if err := decode(f.out, p.codec, buf, out); err != nil {
-		return fmt.Errorf("pool: %s: decoding the result: %w", f.name, err)
+		return fmt.Errorf("pool: %s: decoding the result: %w", h.name, err)
 	}
 	return nil
-}
-
-// again reports whether a call is begun again. A worker that died before it took
-// the request is nobody's failure: another one gets it.
-func (p *Pool) again(err error, died *int) bool {
-	if err == errNotBegun {
-		return true
-	}
-	if w := (*WorkerError)(nil); !errors.As(err, &w) || *died >= p.cfg.Retries {
-		return false
-	}
-	*died++
-	p.mu.Lock()
-	p.past.Retried++
-	p.mu.Unlock()
-	return true
-}
-
-// left is the time until ctx's deadline, for the worker; 0: it has none.
-func left(ctx context.Context) uint64 {
-	if d, ok := ctx.Deadline(); ok {
-		return uint64(max(time.Until(d), 1))
-	}
-	return 0
-}
-
-// thin doesn't keep what one large message needed when smaller ones follow.
-func thin(buf []byte) []byte {
-	if cap(buf) > 4*ringSize && len(buf) < cap(buf)/4 {
-		return nil
-	}
-	return buf
 }
 
 // A Pending is a call that runs: Python's AsyncResult.
@@ -120,12 +100,12 @@ type Pending[Out any] struct {
 // for the call.
 func (f *Func[In, Out]) Go(ctx context.Context, p *Pool, in In) *Pending[Out] {
 	c := &Pending[Out]{done: make(chan struct{})}
-	if c.err = p.enter(); c.err != nil {
+	if _, c.err = p.enter(); c.err != nil {
 		close(c.done)
 		return c
 	}
 	go func() {
-		defer p.exit()
+		defer p.calls.Done()
 		defer close(c.done)
 		c.err = f.call(ctx, p, in, &c.out)
 	}()

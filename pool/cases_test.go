@@ -283,7 +283,8 @@ func TestCase248_CloseRacesDeath(t *testing.T) {
 			all.Go(func() { syscall.Kill(w.Pid, syscall.SIGKILL) })
 		}
 		all.Go(func() { die.Call(bg, p, int(syscall.SIGKILL)) })
-		time.Sleep(time.Duration(i%5) * 100 * time.Microsecond)
+		// From before the deaths are seen until after.
+		time.Sleep([]time.Duration{0, 100, 1000, 3000, 10_000}[i%5] * time.Microsecond)
 		all.Go(func() { p.Close() })
 		all.Wait()
 	}
@@ -369,11 +370,14 @@ func TestCase252_LateResults(t *testing.T) {
 		rounds = 15
 	}
 	for i := range rounds {
-		ctx, cancel := context.WithTimeout(bg, time.Duration(rand.IntN(400))*time.Microsecond)
-		n, err := double.Call(ctx, p, i)
+		ctx, cancel := context.WithTimeout(bg, time.Duration(rand.IntN(600))*time.Microsecond)
+		n, err := slowDouble.Call(ctx, p, i) // it takes 300 µs
 		cancel()
 		if err == nil && n != 2*i || err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("call %d: %d, %v", i, n, err)
+		}
+		if n, err := double.Call(within(t), p, -i); n != -2*i || err != nil {
+			t.Fatalf("after call %d: %d, %v", i, n, err)
 		}
 	}
 	healthy(t, p, 2)
@@ -792,5 +796,34 @@ func TestProgress(t *testing.T) {
 	until(t, "word of 1000 items", func() bool { s := last.Load(); return s != nil && s.Items == 1000 })
 	if s := p.Stats(); s.Items != 1000 || len(s.Workers) != 2 || s.Workers[0].RSS == 0 || s.Workers[0].Items+s.Workers[1].Items != 1000 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Three calls at once have three workers, however short of threads and CPUs their
+// goroutines are.
+func TestCase251_EachHasAWorker(t *testing.T) {
+	const size = 3
+	p, ctx := newPool(t, size), within(t)
+	rounds, full := 30, 0
+	for range rounds {
+		calls := make([]*pool.Pending[int], 5*size)
+		for i := range calls {
+			calls[i] = sleep.Go(ctx, p, 2*time.Millisecond)
+		}
+		pids := map[int]int{}
+		for _, c := range calls {
+			n, err := c.Wait(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids[n]++
+		}
+		if len(pids) == size {
+			full++
+		}
+	}
+	t.Logf("%d of %d rounds had all workers at work", full, rounds)
+	if full < rounds/2 {
+		t.Error("calls waited while a worker was idle")
 	}
 }

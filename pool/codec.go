@@ -1,142 +1,90 @@
 package pool
 
 import (
-	"bytes"
-	"encoding/gob"
+	"context"
 	"fmt"
 	"reflect"
-	"sync"
 
 	"github.com/rawipc/rawipc/futex"
+	"github.com/rawipc/rawipc/shm"
 )
 
-// A Codec turns values into bytes and back, for types that can't travel as they
-// are.
-type Codec interface {
-	// Marshal returns v as bytes, Unmarshal puts those into what v points to.
-	Marshal(v any) ([]byte, error)
-	Unmarshal(data []byte, v any) error
+// form is how a type travels: what is not one of these by a codec.
+type form struct {
+	bytes, text, memory bool // memory: without pointers, as it is, as both sides are the same program
+	items               bool // a slice of such things, in a chunk, each of
+	size                uintptr
 }
-
-var codecs sync.Map // string: Codec
-
-// RegisterCodec makes c known under a name, for Config.Codec. It belongs into
-// the initialisation of a package, as workers need it, too. It panics if the
-// name is taken or empty.
-func RegisterCodec(name string, c Codec) {
-	if _, taken := codecs.LoadOrStore(name, c); taken || name == "" {
-		panic(fmt.Sprintf("pool: RegisterCodec(%q): the name is taken or empty", name))
-	}
-}
-
-func codecNamed(name string) (Codec, error) {
-	if name == "" {
-		return gobCodec{}, nil
-	}
-	if c, ok := codecs.Load(name); ok {
-		return c.(Codec), nil
-	}
-	return nil, fmt.Errorf("pool: no codec %q is registered", name)
-}
-
-type gobCodec struct{}
-
-func (gobCodec) Marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	err := gob.NewEncoder(&b).Encode(v)
-	return b.Bytes(), err
-}
-
-func (gobCodec) Unmarshal(data []byte, v any) error {
-	return gob.NewDecoder(bytes.NewReader(data)).Decode(v)
-}
-
-// form is how a type travels.
-type form int
-
-const (
-	formCodec  form = iota
-	formMemory      // types without pointers, as they lie in memory: both sides are the same program
-	formBytes
-	formString
-)
 
 func formOf[T any]() form {
-	switch t := reflect.TypeFor[T](); {
-	case t == reflect.TypeFor[[]byte]():
-		return formBytes
-	case t == reflect.TypeFor[string]():
-		return formString
-	case futex.CheckType(t) == nil:
-		return formMemory
-	}
-	return formCodec
+	t := reflect.TypeFor[T]()
+	return form{bytes: t == reflect.TypeFor[[]byte](), text: t == reflect.TypeFor[string](), memory: futex.CheckType(t) == nil}
 }
 
-// encode returns v as bytes: its own, or in buf.
-func encode[T any](f form, c Codec, buf []byte, v T) ([]byte, error) {
-	switch f {
-	case formBytes:
-		return any(v).([]byte), nil
-	case formString:
-		return append(buf, any(v).(string)...), nil
-	case formMemory:
-		return append(buf, memoryOf(&v)...), nil
+// formOfAll is that of []T.
+func formOfAll[T any]() form {
+	return form{items: formOf[T]().memory, size: reflect.TypeFor[T]().Size()}
+}
+
+// encode returns *v as bytes, which are its own memory if that is possible.
+func encode[T any](f form, c shm.Codec, v *T) ([]byte, error) {
+	switch {
+	case f.bytes:
+		return *any(v).(*[]byte), nil
+	case f.text:
+		return bytesOf(*any(v).(*string)), nil
+	case f.memory || f.items:
+		return memoryOf(f, v), nil
 	}
-	return marshal(c, v)
+	return marshal(c, *v)
 }
 
 // marshal is a function of its own so that only here v is moved to the heap.
-func marshal[T any](c Codec, v T) ([]byte, error) { return c.Marshal(&v) }
+func marshal[T any](c shm.Codec, v T) ([]byte, error) { return c.Marshal(&v) }
 
-// decode makes *to of data. A []byte is data itself.
-func decode[T any](f form, c Codec, data []byte, to *T) error {
-	switch f {
-	case formBytes:
-		*any(to).(*[]byte) = data
-	case formString:
-		*any(to).(*string) = string(data)
-	case formMemory:
-		if copyPieces(memoryOf(to), data) != len(data) || len(data) != len(memoryOf(to)) {
-			return fmt.Errorf("pool: %d bytes for a %T of %d", len(data), to, len(memoryOf(to)))
+// get receives a message's payload as a T. What has no codec is copied once, from
+// the ring to where it belongs; a []byte into the memory that *to has. lost is an
+// error of the ring, err one of the encoding.
+func get[T any](ctx context.Context, r *shm.RingReader, m head, f form, c shm.Codec, to *T) (lost, err error) {
+	switch {
+	case f.bytes:
+		b := any(to).(*[]byte)
+		*b, lost = take(ctx, r, m, *b)
+	case f.text:
+		b, lost := take(ctx, r, m, nil)
+		*any(to).(*string) = textOf(b)
+		return lost, nil
+	case f.items && m.items != uint64(reflect.ValueOf(*to).Len()): // a worker has no place for them yet
+		b, lost := take(ctx, r, m, nil)
+		if n := int(m.items); n < 0 || f.size == 0 && len(b) > 0 || f.size > 0 && m.items != uint64(len(b))/uint64(f.size) {
+			return lost, fmt.Errorf("%d bytes for %d items of %d", len(b), m.items, f.size)
+		} else if lost == nil {
+			*to = reflect.MakeSlice(reflect.TypeFor[T](), n, n).Interface().(T)
+			copy(memoryOf(f, to), b)
 		}
+		return lost, nil
+	case f.memory || f.items:
+		all := memoryOf(f, to)
+		b, lost := take(ctx, r, m, all[:0:len(all)])
+		if lost == nil && len(b) != len(all) {
+			err = fmt.Errorf("%d bytes, want %d", len(b), len(all))
+		}
+		return lost, err
 	default:
-		return c.Unmarshal(data, to)
+		return unmarshal(ctx, r, m, c, to)
 	}
-	return nil
+	return lost, nil
 }
 
-// encodeAll and decodeAll are for chunks.
-func encodeAll[T any](f form, c Codec, vs []T) ([]byte, error) {
-	if f == formMemory {
-		return memoryOfAll(vs), nil
+// unmarshal decodes into a new T: gob leaves alone what was 0 on the other side.
+func unmarshal[T any](ctx context.Context, r *shm.RingReader, m head, c shm.Codec, to *T) (lost, err error) {
+	b, lost := take(ctx, r, m, nil)
+	if lost != nil {
+		return lost, nil
 	}
-	return marshal(c, vs)
-}
-
-func decodeAll[T any](f form, c Codec, data []byte, to []T) error {
-	if f == formMemory {
-		if m := memoryOfAll(to); copyPieces(m, data) != len(data) || len(data) != len(m) {
-			return fmt.Errorf("pool: %d bytes for %d items of %d bytes together", len(data), len(to), len(m))
-		}
-		return nil
+	var v T
+	if err = c.Unmarshal(b, &v); err == nil {
+		*to = v
 	}
-	var got []T
-	if err := c.Unmarshal(data, &got); err != nil {
-		return err
-	}
-	if len(got) != len(to) {
-		return fmt.Errorf("pool: %d items, want %d", len(got), len(to))
-	}
-	copy(to, got)
-	return nil
-}
-
-// copyPieces copies like copy: Go's copy of much at once goes past the cache.
-func copyPieces(dst, src []byte) int {
-	n := min(len(dst), len(src))
-	for at := 0; at < n; at += 64 << 10 {
-		copy(dst[at:min(at+64<<10, n)], src[at:n])
-	}
-	return n
+	return nil, err
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rawipc/rawipc/pool"
+	"github.com/rawipc/rawipc/shm"
 )
 
 type jsonCodec struct{}
@@ -14,7 +15,7 @@ type jsonCodec struct{}
 func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
 func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-func init() { pool.RegisterCodec("pool_test.json", jsonCodec{}) }
+func init() { shm.RegisterCodec("pool_test.json", jsonCodec{}) }
 
 // hidden has a field that JSON leaves out and gob does not.
 type hidden struct {
@@ -59,3 +60,29 @@ func TestCallInto(t *testing.T) {
 		}
 	}
 }
+
+// What a result has as zero is zero in *out, whatever was there.
+func TestCallIntoOld(t *testing.T) {
+	p := newPool(t, 1)
+	out := &point{X: 1, Y: 2, Name: "old"}
+	if err := swap.CallInto(within(t), p, point{}, &out); err != nil || *out != (point{Name: "'"}) {
+		t.Errorf("%+v, %v", out, err)
+	}
+}
+
+// What takes no bytes at all travels, too.
+func TestNothing(t *testing.T) {
+	p, ctx := newPool(t, 2), within(t)
+	pids, err := pid.Map(ctx, p, make([]struct{}, 9))
+	if err != nil || len(pids) != 9 || pids[8] < 2 {
+		t.Errorf("%v, %v", pids, err)
+	}
+	if none, err := nothing.Map(ctx, p, []int{1, 2, 3}); err != nil || len(none) != 3 {
+		t.Errorf("%v, %v", none, err)
+	}
+	if _, err := nothing.Call(ctx, p, 1); err != nil {
+		t.Error(err)
+	}
+}
+
+var nothing = pool.Register("nothing", func(context.Context, int) (struct{}, error) { return struct{}{}, nil })

@@ -36,11 +36,14 @@
 // a dead worker was serving.
 //
 // Cancelling a call cancels its function's context, and ends that worker; a new
-// one starts meanwhile. [Config] has spares, retries, recycling by calls and by
-// memory, and an [InitFunc] by which queues, locks and values of package shm
-// reach the workers. Their standard error is forwarded line by line, and its end
-// stands in a WorkerError. [Pool.Stats] reads what workers count in shared
-// memory, without asking them.
+// one starts meanwhile. Workers that are no longer needed end in good order, and
+// run what was given to [AtExit]; [Pool.Close] alone kills them.
+//
+// [Config] has spares, retries, recycling by calls and by memory, and an
+// [InitFunc] by which queues, locks and values of package shm reach the workers.
+// Their standard error is forwarded line by line, and its end stands in a
+// WorkerError. [Pool.Stats] reads what workers count in shared memory, without
+// asking them.
 //
 // # Large values
 //

@@ -8,10 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"regexp"
 	"strings"
 	"sync"
 
 	"github.com/rawipc/rawipc/proc"
+	"github.com/rawipc/rawipc/shm"
 )
 
 // ErrBroken is what calls return when a pool has given up: its workers die
@@ -85,17 +87,12 @@ func RegisterError(name string, err error) {
 
 // failure is an error on its way.
 type failure struct {
-	Msg    string
-	Item   int
-	Stack  []byte
+	TaskError
 	Causes map[string][]byte // registered name: nothing, or the error by gob
 }
 
-func failureOf(err error) failure {
-	f := failure{Msg: err.Error(), Causes: make(map[string][]byte)}
-	if item := (*itemError)(nil); errors.As(err, &item) {
-		f.Item = item.item
-	}
+func failureOf(err error, item int) failure {
+	f := failure{TaskError{Msg: err.Error(), Item: item}, make(map[string][]byte)}
 	if p := (*panicError)(nil); errors.As(err, &p) {
 		f.Stack = userStack(p.stack)
 	}
@@ -106,7 +103,7 @@ func failureOf(err error) failure {
 		if errors.Is(err, k) {
 			f.Causes[name] = nil
 		} else if errors.As(err, to.Interface()) {
-			if data, err := (gobCodec{}).Marshal(to.Interface()); err == nil {
+			if data, err := gob.Marshal(to.Interface()); err == nil {
 				f.Causes[name] = data
 			}
 		}
@@ -114,37 +111,40 @@ func failureOf(err error) failure {
 	return f
 }
 
-// failed is the error that a reply says. What of it can't be decoded is left
-// out.
-func failed(name string, data []byte) error {
-	var f failure
-	if err := (gobCodec{}).Unmarshal(data, &f); err != nil {
-		return fmt.Errorf("pool: %s failed, and its error can't be decoded: %w", name, err)
-	}
-	t := &TaskError{Func: name, Msg: f.Msg, Item: f.Item, Stack: f.Stack}
+// task is the error for the caller of the function name. What of it can't be
+// decoded is left out.
+func (f *failure) task(name string) error {
+	f.Func = name
 	known.RLock()
 	defer known.RUnlock()
 	for name, data := range f.Causes {
 		cause := known.errs[name]
 		if cause != nil && len(data) > 0 {
 			to := reflect.New(reflect.TypeOf(cause))
-			if (gobCodec{}).Unmarshal(data, to.Interface()) != nil {
+			if gob.Unmarshal(data, to.Interface()) != nil {
 				continue
 			}
 			cause = to.Elem().Interface().(error)
 		}
 		if cause != nil {
-			t.causes = append(t.causes, cause)
+			f.causes = append(f.causes, cause)
 		}
 	}
-	return t
+	return &f.TaskError
 }
 
-// itemError tells which item of a chunk failed.
-type itemError struct {
-	item int
-	err  error
+// gob carries errors, whatever the pool's codec is.
+var gob, _ = shm.LookupCodec("")
+
+type panicError struct {
+	value any
+	stack []byte
 }
 
-func (e *itemError) Error() string { return e.err.Error() }
-func (e *itemError) Unwrap() error { return e.err }
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// userStack cuts the frames of the recovery off, so that the function which
+// panicked stands on top.
+func userStack(stack []byte) []byte {
+	return regexp.MustCompile(`(?s)\n.*\npanic\(.*?\n.*?\n`).ReplaceAll(stack, []byte("\n"))
+}

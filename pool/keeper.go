@@ -2,65 +2,75 @@ package pool
 
 import (
 	"fmt"
-	"slices"
 	"time"
 )
 
 const (
 	// maxBarren is how many workers in a row, beyond one for each place, may
-	// die before they have had a call, until the pool is given up.
+	// die before they have begun a call, until the pool is given up.
 	maxBarren = 8
 	// restart bounds the pause before a worker is started in the place of one
-	// that had no call.
+	// that began no call.
 	minRestart, maxRestart = 5 * time.Millisecond, 250 * time.Millisecond
 )
 
-// keep is the life of one place in the pool: it waits until a worker, that was
-// offered, has died or is retired, then starts and offers the next. w may be nil.
-func (p *Pool) keep(w *worker) {
-	for {
-		pause := time.Duration(0)
-		if w != nil {
-			select {
-			case <-w.proc.Done():
-			case <-w.retired:
-			case <-p.life.Done():
-			}
-			last := p.withdraw(w)
-			if !w.used && !w.proc.Alive() {
-				pause = p.mourn(w.end("", nil))
-			}
-			dead := w
-			p.keeper.Go(func() { p.funeral(dead) })
-			if last {
-				return
-			}
+// keep is the life of one place in the pool: it starts and offers a worker, waits
+// until that has died or is dismissed, and starts the next. first is told how the
+// first start went: a failure ends the place. A place has two processes at most:
+// one that works, one that is to end.
+func (p *Pool) keep(first chan<- error) {
+	buried := make(chan struct{})
+	close(buried)
+	for pause := time.Duration(0); ; {
+		select {
+		case <-p.life.Done():
+			return
+		case <-time.After(pause):
 		}
-		for w = nil; w == nil; {
-			select {
-			case <-p.life.Done():
-				return
-			case <-time.After(pause):
-			}
-			var err error
-			if w, err = p.start(); err != nil && p.life.Err() == nil {
-				pause = p.mourn(err)
-			}
+		w, err := p.start()
+		if err != nil && first != nil {
+			first <- err
+			return
 		}
-		p.offer(w)
+		if err != nil {
+			pause = p.mourn(err)
+			continue
+		}
+		if p.offer(w); first != nil {
+			first <- nil
+			first = nil
+		}
+		select {
+		case <-w.proc.Done():
+		case <-w.free:
+		case <-p.life.Done():
+		}
+		last := p.withdraw(w)
+		if pause = 0; !w.begun() && !w.proc.Alive() {
+			pause = p.mourn(w.end(""))
+		}
+		<-buried
+		done := make(chan struct{})
+		buried = done
+		p.places.Go(func() {
+			defer close(done)
+			p.funeral(w)
+		})
+		if last {
+			return
+		}
 	}
 }
 
 // mourn counts the workers in a row that died (or could not start) before they
-// had a call, and returns the pause before the next one is started. Too many,
-// and all calls to come fail.
+// began a call, and returns the pause before the next one is started. Too many,
+// and no other left, and all calls to come fail.
 func (p *Pool) mourn(err error) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.barren++; p.barren > p.size+maxBarren && p.broken == nil && p.life.Err() == nil {
+	if p.barren++; p.barren > p.size+maxBarren && len(p.idle)+p.leased == 0 && p.over(false) == nil {
 		p.broken = fmt.Errorf("%w; the last one: %w", ErrBroken, err)
-		p.refuse()
-		p.end()
+		p.stop()
 	}
 	return min(minRestart<<min(p.barren, 8), maxRestart)
 }
@@ -70,9 +80,11 @@ func (p *Pool) offer(w *worker) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all[w] = true
-	if p.idle = append(p.idle, w); p.have > p.size+p.cfg.Spares {
-		p.retire(w)
+	if p.surplus() {
+		p.dismiss(w)
+		return
 	}
+	p.idle = append(p.idle, w)
 	p.serve()
 }
 
@@ -81,16 +93,15 @@ func (p *Pool) offer(w *worker) {
 func (p *Pool) withdraw(w *worker) (last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !w.gone {
-		w.gone = true
-		if i := slices.Index(p.idle, w); i >= 0 {
-			p.idle = slices.Delete(p.idle, i, i+1)
-		}
+	w.doomed = true
+	select {
+	case <-w.free:
+	default:
 		if !w.leased {
-			close(w.free)
+			p.dismiss(w)
 		}
 	}
-	if w.used {
+	if w.begun() {
 		p.barren = 0
 	}
 	return w.last
@@ -103,9 +114,8 @@ func (p *Pool) funeral(w *worker) {
 	select {
 	case <-w.proc.Done():
 	case <-p.life.Done():
-		w.proc.Kill()
 	}
-	<-w.proc.Done()
+	w.proc.Kill()
 	<-w.free
 	p.mu.Lock()
 	delete(p.all, w)

@@ -15,34 +15,44 @@ func mallocs() uint64 {
 	return m.Mallocs
 }
 
-// pin binds all threads of this process, and so those it starts, to the first n
-// of its CPUs.
-func pin(b *testing.B, n int) (restore func()) {
-	var old, set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &old); err != nil {
-		b.Fatal(err)
+// affinity returns the numbers of this process's CPUs.
+func affinity(t testing.TB) (cpus []int) {
+	var set unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &set); err != nil {
+		t.Fatal(err)
 	}
-	for i := 0; set.Count() < n; i++ {
-		if i == 1024 {
-			b.Skipf("there are no %d CPUs", n)
-		}
-		if old.IsSet(i) {
-			set.Set(i)
+	for i := 0; len(cpus) < set.Count(); i++ {
+		if set.IsSet(i) {
+			cpus = append(cpus, i)
 		}
 	}
-	bind(b, &set)
-	return func() { bind(b, &old) }
+	return cpus
 }
 
-func bind(b *testing.B, set *unix.CPUSet) {
+// pin binds all threads of this process, and so those it starts, to the first n
+// of its CPUs.
+func pin(t testing.TB, n int) (restore func()) {
+	cpus := affinity(t)
+	if len(cpus) < n {
+		t.Skipf("there are no %d CPUs", n)
+	}
+	bind(t, cpus[:n])
+	return func() { bind(t, cpus) }
+}
+
+func bind(t testing.TB, cpus []int) {
+	var set unix.CPUSet
+	for _, cpu := range cpus {
+		set.Set(cpu)
+	}
 	for range 2 { // threads may start meanwhile
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 		for _, task := range tasks {
 			tid, _ := strconv.Atoi(task.Name())
-			unix.SchedSetaffinity(tid, set)
+			unix.SchedSetaffinity(tid, &set)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"sync/atomic"
 )
 
 // chunksPerWorker is into how many chunks a worker's share of a Map is cut: so
@@ -17,47 +18,37 @@ const chunksPerWorker = 4
 // first error, which is returned as by Call (Item of a TaskError tells which of
 // in it was), no more are begun. An empty in gives an empty result.
 func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error) {
-	if err := p.enter(); err != nil {
+	size, err := p.enter()
+	if err != nil {
 		return nil, err
 	}
-	defer p.exit()
-	p.mu.Lock()
-	size, chunk := p.size, p.cfg.Chunk
-	p.mu.Unlock()
+	defer p.calls.Done()
+	chunk := min(p.cfg.Chunk, len(in))
 	if chunk == 0 {
-		chunk = max(1, (len(in)+chunksPerWorker*size-1)/(chunksPerWorker*size))
+		chunk = (len(in) + chunksPerWorker*size - 1) / (chunksPerWorker * size)
 	}
 	out := make([]Out, len(in))
-	var mu sync.Mutex
-	var first error
-	next := 0
-	take := func() (from, to int) {
-		mu.Lock()
-		defer mu.Unlock()
-		if first != nil {
-			return 0, 0
-		}
-		from = next
-		next = min(next+min(chunk, len(in)), len(in))
-		return from, next
-	}
-	fail := func(from int, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if first != nil {
-			return
-		}
-		if t := (*TaskError)(nil); errors.As(err, &t) {
-			t.Item += from
-		}
-		first = err
-	}
+	var next atomic.Int64 // the first argument that nobody has
 	var all sync.WaitGroup
+	var once sync.Once
+	var first error
 	for range min(size, len(in)) {
 		all.Go(func() {
-			for from, to := take(); from < to; from, to = take() {
+			for {
+				to := int(next.Add(int64(chunk)))
+				from := to - chunk
+				if from >= len(in) {
+					return
+				}
+				to = min(to, len(in))
 				if err := f.chunk(ctx, p, in[from:to], out[from:to]); err != nil {
-					fail(from, err)
+					once.Do(func() {
+						if t := (*TaskError)(nil); errors.As(err, &t) {
+							t.Item += from
+						}
+						first = err
+					})
+					next.Store(int64(len(in)))
 				}
 			}
 		})
@@ -70,31 +61,14 @@ func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error
 
 // chunk is call for several arguments.
 func (f *Func[In, Out]) chunk(ctx context.Context, p *Pool, in []In, out []Out) error {
-	payload, err := encodeAll(f.in, p.codec, in)
-	if err != nil {
-		return fmt.Errorf("pool: %s: encoding the arguments: %w", f.name, err)
-	}
-	for died := 0; ; {
-		w, err := p.lease(ctx)
-		if err != nil {
-			return err
+	return p.try(ctx, func(w *worker) error {
+		got := out
+		err := roundTrip(ctx, p, w, f.handler, len(in), f.ins, f.outs, &in, &got)
+		if n := copy(out, got); err == nil && (n < len(out) || n < len(got)) {
+			err = fmt.Errorf("pool: %s: %d results, want %d", f.name, len(got), len(out))
 		}
-		h := head{what: f.id, items: uint64(len(in)), left: left(ctx)}
-		reply, buf, err := p.roundTrip(ctx, w, f.name, h, payload, w.in)
-		switch w.in = thin(buf); {
-		case err != nil:
-		case reply.what != replyOK:
-			err = failed(f.name, buf)
-		default:
-			if err = decodeAll(f.out, p.codec, buf, out); err != nil {
-				err = fmt.Errorf("pool: %s: decoding the results: %w", f.name, err)
-			}
-		}
-		p.giveBack(w)
-		if err == nil || !p.again(err, &died) {
-			return err
-		}
-	}
+		return err
+	})
 }
 
 // MapSeq runs f on what in yields and yields the results in the same order,
@@ -116,95 +90,85 @@ func (f *Func[In, Out]) MapUnordered(ctx context.Context, p *Pool, in iter.Seq[I
 	return f.stream(ctx, p, in, false)
 }
 
-// part is a chunk of a stream on its way.
-type part[In, Out any] struct {
-	in   []In
-	out  []Out
-	err  error
-	done chan struct{}
+// results are those of a chunk.
+type results[Out any] struct {
+	out []Out
+	err error
 }
 
 func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], ordered bool) iter.Seq2[Out, error] {
 	return func(yield func(Out, error) bool) {
 		var none Out
-		if err := p.enter(); err != nil {
+		size, err := p.enter()
+		if err != nil {
 			yield(none, err)
 			return
 		}
-		defer p.exit()
+		defer p.calls.Done()
 		ctx, cancel := context.WithCancel(ctx)
-		p.mu.Lock()
-		window := 2 * p.size
-		p.mu.Unlock()
-		room := make(chan struct{}, window) // one for each part on its way
-		parts := make(chan *part[In, Out], window)
-		var all sync.WaitGroup
-		defer all.Wait()
+		room := make(chan struct{}, 2*size) // one for each chunk on its way
+		chunks := make(chan chan results[Out], cap(room))
+		cut := false // ctx ended before in did
+		var running, feeding sync.WaitGroup
+		begin := func(in []In) bool {
+			select {
+			case room <- struct{}{}:
+			case <-ctx.Done():
+			}
+			if ctx.Err() != nil {
+				return false
+			}
+			c := make(chan results[Out], 1)
+			if ordered {
+				chunks <- c
+			}
+			running.Go(func() {
+				out := make([]Out, len(in))
+				err := f.chunk(ctx, p, in, out)
+				if c <- (results[Out]{out, err}); !ordered {
+					chunks <- c
+				}
+			})
+			return true
+		}
+		feeding.Go(func() {
+			defer close(chunks)
+			defer running.Wait()
+			var next []In
+			for v := range in {
+				if next = append(next, v); len(next) >= p.cfg.Chunk {
+					if cut = !begin(next); cut {
+						return
+					}
+					next = nil
+				}
+			}
+			cut = len(next) > 0 && !begin(next)
+		})
+		defer feeding.Wait()
 		defer cancel()
-		all.Go(func() { f.feed(ctx, p, in, ordered, room, parts) })
-		for c := range parts {
-			<-c.done
-			for _, out := range c.out {
-				if !yield(out, nil) {
+		for c := range chunks {
+			r := <-c
+			switch r.err.(type) {
+			case nil:
+				for _, out := range r.out {
+					if !yield(out, nil) {
+						return
+					}
+				}
+			case *TaskError, *WorkerError:
+				if !yield(none, r.err) {
+					return
+				}
+			default: // of the encoding, or about more than one call
+				if !yield(none, r.err) || ctx.Err() != nil || p.life.Err() != nil {
 					return
 				}
 			}
-			if c.err != nil && (!yield(none, c.err) || fatal(ctx, p, c.err)) {
-				return
-			}
 			<-room
 		}
-	}
-}
-
-// fatal reports whether an error is about more than one call.
-func fatal(ctx context.Context, p *Pool, err error) bool {
-	return ctx.Err() != nil || p.life.Err() != nil || errors.Is(err, ErrBroken)
-}
-
-// feed cuts in into parts, runs them, and sends them on: when they are begun, or
-// when they are done.
-func (f *Func[In, Out]) feed(ctx context.Context, p *Pool, in iter.Seq[In], ordered bool, room chan struct{}, parts chan *part[In, Out]) {
-	defer close(parts)
-	var all sync.WaitGroup
-	defer all.Wait()
-	c := &part[In, Out]{done: make(chan struct{})}
-	begin := func() bool {
-		select {
-		case room <- struct{}{}:
-		case <-ctx.Done():
-			return false
+		if cut {
+			yield(none, ctx.Err())
 		}
-		run := c
-		c = &part[In, Out]{done: make(chan struct{})}
-		if ordered {
-			parts <- run
-		}
-		all.Go(func() {
-			out := make([]Out, len(run.in))
-			if run.err = f.chunk(ctx, p, run.in, out); run.err == nil {
-				run.out = out
-			}
-			close(run.done)
-			if !ordered {
-				parts <- run
-			}
-		})
-		return true
-	}
-	for v := range in {
-		if c.in = append(c.in, v); len(c.in) >= max(p.cfg.Chunk, 1) && !begin() || ctx.Err() != nil {
-			break
-		}
-	}
-	if ctx.Err() != nil { // the last part says so
-		c.err = ctx.Err()
-		close(c.done)
-		select {
-		case parts <- c:
-		default:
-		}
-	} else if len(c.in) > 0 {
-		begin()
 	}
 }

@@ -1,13 +1,17 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/rawipc/rawipc/shm"
 )
 
 // A Config says how a pool is made. A nil *Config stands for the defaults.
@@ -42,8 +46,8 @@ type Config struct {
 	// worker's share in Map, and one in MapSeq and MapUnordered.
 	Chunk int
 
-	// Codec is the name of the codec, from RegisterCodec, for what can't travel
-	// as it is; empty: package gob.
+	// Codec is the name of the codec, from shm.RegisterCodec, for what can't
+	// travel as it is; empty: package gob.
 	Codec string
 
 	// Stderr gets what workers write to their standard error, line by line with
@@ -52,91 +56,79 @@ type Config struct {
 
 	// WaitDelay is how long a function whose call was cancelled may go on after
 	// its context has ended, until its worker is killed; 0: proc.DefaultWaitDelay.
+	// Meanwhile another worker takes the place, but no third one.
 	WaitDelay time.Duration
 
 	// Progress is called every tenth of a second in which something was done,
-	// and once at the end, by one goroutine.
+	// and once at the end, by one goroutine. It must not close the pool.
 	Progress func(Stats)
-}
-
-func (c *Config) check() error {
-	for _, f := range []struct {
-		what string
-		n    int64
-	}{{"workers", int64(c.Workers)}, {"spares", int64(c.Spares)}, {"calls at most", int64(c.MaxCalls)}, {"bytes of memory", c.MaxRSS},
-		{"retries", int64(c.Retries)}, {"arguments a chunk", int64(c.Chunk)}, {"nanoseconds of WaitDelay", int64(c.WaitDelay)}} {
-		if f.n < 0 {
-			return fmt.Errorf("pool: %d %s, want 0 (the default) or more", f.n, f.what)
-		}
-	}
-	_, err := codecNamed(c.Codec)
-	return err
 }
 
 // A Pool is a number of worker processes that run registered functions. Its
 // methods may be called concurrently.
 type Pool struct {
 	cfg    Config
-	codec  Codec
+	codec  shm.Codec
 	life   context.Context // ends at Close
 	end    context.CancelFunc
-	keeper sync.WaitGroup
-	stderr sync.Mutex // one line at a time
+	calls  sync.WaitGroup // calls that were accepted and are not over
+	places sync.WaitGroup // keepers and funerals
+	others sync.WaitGroup // goroutines that outlast them
+	stderr sync.Mutex     // one line at a time
+
+	retried atomic.Uint64
 
 	mu      sync.Mutex
 	idle    []*worker      // the last one in is the first one out: it is warm
 	waiting []chan *worker // calls that wait for a worker, the oldest first
 	all     map[*worker]bool
 	size    int // workers that may be leased at one time
+	spares  int
 	have    int // keepers: size and spares, or on the way there
 	leased  int
-	active  int           // calls that were accepted and are not over
-	closed  bool          // no new calls
-	drained chan struct{} // closed when active is 0 after Shutdown
-	broken  error         // workers keep dying
-	barren  int           // workers in a row that died without having had a call
-	past    Stats         // counts of what is over
+	closed  bool  // no new calls
+	broken  error // workers keep dying
+	barren  int   // workers in a row that died before they began a call
+	past    Stats // counts of what is over
 }
 
 // New starts the workers and returns when all are ready and have run Init. If
 // one can't be started, the others are ended and the error says why. The
 // program must call proc.Dispatch first in main (or TestMain). cfg may be nil.
 func New(cfg *Config) (*Pool, error) {
-	p := &Pool{drained: make(chan struct{}), all: make(map[*worker]bool)}
-	if cfg != nil {
-		p.cfg = *cfg
+	if cfg == nil {
+		cfg = &Config{}
 	}
-	if err := p.cfg.check(); err != nil {
-		return nil, err
-	}
-	p.codec, _ = codecNamed(p.cfg.Codec)
-	if p.size = p.cfg.Workers; p.size == 0 {
-		p.size = CPUs()
-	}
-	p.have = p.size + p.cfg.Spares
-	p.life, p.end = context.WithCancel(context.Background())
-	workers, errs := make([]*worker, p.have), make([]error, p.have)
-	var all sync.WaitGroup
-	for i := range workers {
-		all.Go(func() { workers[i], errs[i] = p.start() })
-	}
-	all.Wait()
-	if err := errors.Join(errs...); err != nil {
-		p.end()
-		for _, w := range workers {
-			if w != nil {
-				w.bury()
-			}
+	p := &Pool{cfg: *cfg, all: make(map[*worker]bool), size: cmp.Or(cfg.Workers, CPUs()), spares: cfg.Spares}
+	for what, n := range map[string]int64{"workers": int64(cfg.Workers), "spares": int64(cfg.Spares), "calls at most": int64(cfg.MaxCalls),
+		"bytes of memory": cfg.MaxRSS, "retries": int64(cfg.Retries), "arguments a chunk": int64(cfg.Chunk), "nanoseconds of WaitDelay": int64(cfg.WaitDelay)} {
+		if n < 0 {
+			return nil, fmt.Errorf("pool: %d %s, want 0 (the default) or more", n, what)
 		}
-		p.keeper.Wait()
+	}
+	var err error
+	if p.codec, err = shm.LookupCodec(cfg.Codec); err != nil {
+		return nil, fmt.Errorf("pool: %w", err)
+	}
+	p.cfg.Stderr = cmp.Or[io.Writer](cfg.Stderr, os.Stderr)
+	if cfg.Init.start == nil {
+		p.cfg.Init = noInit.With(struct{}{})
+	}
+	p.life, p.end = context.WithCancel(context.Background())
+	first := make(chan error)
+	p.mu.Lock()
+	p.fit(p.size, p.spares, first)
+	p.mu.Unlock()
+	var errs []error
+	for range p.have {
+		errs = append(errs, <-first)
+	}
+	if err = errors.Join(errs...); err != nil {
+		p.Close()
 		return nil, err
 	}
-	for _, w := range workers {
-		p.offer(w)
-		p.keeper.Go(func() { p.keep(w) })
-	}
-	if p.cfg.Progress != nil {
-		p.keeper.Go(p.report)
+	if cfg.Progress != nil {
+		p.others.Go(p.report)
 	}
 	return p, nil
 }
@@ -149,27 +141,43 @@ func (p *Pool) Resize(workers int) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.refusal(); err != nil {
-		return err
+	err := p.over(p.closed)
+	if err == nil {
+		p.fit(workers, p.spares, nil)
 	}
-	p.size = workers
-	for ; p.have < p.size+p.cfg.Spares; p.have++ {
-		p.keeper.Go(func() { p.keep(nil) })
+	return err
+}
+
+// fit makes or dismisses workers. p.mu is held.
+func (p *Pool) fit(size, spares int, first chan<- error) {
+	for p.size, p.spares = size, spares; p.have < size+spares; p.have++ {
+		p.places.Go(func() { p.keep(first) })
 	}
-	for len(p.idle) > 0 && p.have > p.size+p.cfg.Spares {
-		p.retire(p.idle[0])
+	for len(p.idle) > 0 && p.surplus() {
+		p.dismiss(p.idle[0])
 	}
 	p.serve()
-	return nil
 }
 
 // Shutdown refuses new calls with os.ErrClosed, waits until those that were
-// accepted have come to their end, and then ends the workers. If ctx ends first it returns
+// accepted have come to their end, and then ends the workers, which run what they
+// gave to [AtExit]: Python's close and join. If ctx ends first it returns
 // ctx.Err(), and Close must be called.
 func (p *Pool) Shutdown(ctx context.Context) error {
-	p.stop()
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	gone := make(chan struct{})
+	go func() { // ends with Close, at the latest
+		defer close(gone)
+		p.calls.Wait()
+		p.mu.Lock()
+		p.fit(0, 0, nil)
+		p.mu.Unlock()
+		p.places.Wait()
+	}()
 	select {
-	case <-p.drained:
+	case <-gone:
 		return p.Close()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -180,60 +188,31 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 // the workers are killed, and it returns when all are gone. It may be called
 // more than once.
 func (p *Pool) Close() error {
-	p.stop()
-	p.end() // the keepers kill the workers
 	p.mu.Lock()
-	p.refuse()
+	p.stop()
 	p.mu.Unlock()
-	p.keeper.Wait()
+	p.places.Wait()
+	p.others.Wait()
 	return nil
 }
 
-// stop refuses new calls.
+// stop lets the keepers kill the workers, and sends away all calls that wait for
+// one. p.mu is held.
 func (p *Pool) stop() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.closed {
-		p.closed = true
-		if p.active == 0 {
-			close(p.drained)
-		}
-	}
-}
-
-// refuse sends away all that wait for a worker. p.mu is held.
-func (p *Pool) refuse() {
+	p.end()
 	for _, c := range p.waiting {
 		close(c)
 	}
 	p.waiting = nil
 }
 
-func (p *Pool) refusal() error {
-	if p.broken != nil {
-		return p.broken
-	}
-	if p.closed {
-		return fmt.Errorf("pool: %w", os.ErrClosed)
-	}
-	return nil
-}
-
-// enter accepts a call, or a Map: Shutdown waits for its exit.
-func (p *Pool) enter() error {
+// enter accepts a call, or a Map, and tells how many workers run calls: Shutdown
+// waits until p.calls has it no more.
+func (p *Pool) enter() (size int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	err := p.refusal()
-	if err == nil {
-		p.active++
+	if err = p.over(p.closed); err == nil {
+		p.calls.Add(1)
 	}
-	return err
-}
-
-func (p *Pool) exit() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.active--; p.active == 0 && p.closed {
-		close(p.drained)
-	}
+	return p.size, err
 }

@@ -46,8 +46,14 @@ var (
 		}
 		return n, nil
 	})
-	panics = pool.Register("panics", func(_ context.Context, s string) (int, error) { panicking(s); return 0, nil })
-	die    = pool.Register("die", func(_ context.Context, how int) (int, error) {
+	panics   = pool.Register("panics", func(_ context.Context, s string) (int, error) { panicking(s); return 0, nil })
+	panicsAt = pool.Register("panicsAt", func(_ context.Context, s string) (int, error) {
+		if s != "" {
+			panic(s)
+		}
+		return 0, nil
+	})
+	die = pool.Register("die", func(_ context.Context, how int) (int, error) {
 		switch {
 		case how > 0:
 			syscall.Kill(os.Getpid(), syscall.Signal(how))
@@ -166,6 +172,10 @@ func TestCase244_TaskErrors(t *testing.T) {
 		t.Errorf("a panic: %#v", err)
 	} else if frame := strings.SplitN(string(task.Stack), "\n", 3)[1]; !strings.Contains(frame, "pool_test.panicking") {
 		t.Errorf("on top of the stack stands %q:\n%s", frame, task.Stack)
+	}
+	words := []string{29: "ouch", 39: ""}
+	if _, err := panicsAt.Map(ctx, p, words); !errors.As(err, &task) || task.Item != 29 || task.Stack == nil {
+		t.Errorf("a panic in Map, item %d: %v", task.Item, err)
 	}
 	if _, err := noGob.Call(ctx, p, func() {}); err == nil || errors.As(err, &task) && task.Func != "noGob" {
 		t.Errorf("an argument that can't be encoded: %v", err)

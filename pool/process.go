@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
+	"io"
+	"runtime"
+	"time"
 
 	"github.com/rawipc/rawipc/proc"
 	"github.com/rawipc/rawipc/shm"
@@ -19,29 +21,25 @@ type worker struct {
 	replies *shm.RingReader
 	counts  *shm.Shared[counters]
 	stderr  *stderr
+	owned   []io.Closer // what of it is to be closed
 
-	call  uint64 // number of the last call
-	items uint64 // arguments that were sent
-	out   []byte // for encoding, used again
-	in    []byte // for decoding, likewise
-	spin  bool   // for this lease
+	greeted uint64 // what it had consumed when it was ready
+	before  uint64 // and before the last call
+	call    uint64 // number of the last call
+	items   uint64 // arguments that were sent
+	spin    bool   // for this lease: there is a CPU for a caller that spins
+	crowd   bool   // for this lease: there are waits for every P
 
-	used    bool // had a call
-	leased  bool
-	doomed  bool          // its call was given up: it must not have another
-	gone    bool          // out of the pool
-	last    bool          // its place goes with it
-	retired chan struct{} // closed when it shall end
-	free    chan struct{} // closed when it is gone and nobody has the lease
+	leased bool
+	doomed bool          // must not have another call
+	last   bool          // its place goes with it
+	free   chan struct{} // closed when it is out of the pool and nobody has the lease
 }
-
-// ringSize holds several pieces of a large message each way.
-const ringSize = 256 << 10
 
 // start makes a worker with its rings. When it returns the worker has run Init,
 // and both sides own their ends of the rings: a death is seen from now on.
 func (p *Pool) start() (_ *worker, err error) {
-	w := &worker{free: make(chan struct{}), retired: make(chan struct{})}
+	w := &worker{free: make(chan struct{})}
 	var ctx context.Context
 	ctx, w.stop = context.WithCancel(p.life)
 	defer func() {
@@ -49,56 +47,45 @@ func (p *Pool) start() (_ *worker, err error) {
 			w.bury()
 		}
 	}()
-	var a workerArgs
+	a := workerArgs{Codec: p.cfg.Codec}
 	if w.calls, a.Calls, err = shm.NewRing(ringSize); err != nil {
 		return nil, err
 	}
 	defer a.Calls.Close()
+	w.owned = append(w.owned, w.calls)
 	if a.Replies, w.replies, err = shm.NewRing(ringSize); err != nil {
 		return nil, err
 	}
 	defer a.Replies.Close()
+	w.owned = append(w.owned, w.replies)
 	if w.counts, err = shm.New[counters](nil); err != nil {
 		return nil, err
 	}
-	a.Counts, a.Codec = w.counts, p.cfg.Codec
+	a.Counts = w.counts
+	w.owned = append(w.owned, w.counts)
 	cmd := &proc.Cmd{Name: "pool worker", CPUs: p.cfg.CPUs, WaitDelay: p.cfg.WaitDelay}
 	if w.stderr, cmd.Stderr, err = p.forward(); err != nil {
 		return nil, err
 	}
-	start := p.cfg.Init.start
-	if start == nil {
-		start = workerFunc.StartCmd
-	}
-	w.proc, err = start(ctx, cmd, a)
+	w.owned = append(w.owned, w.stderr)
+	w.proc, err = p.cfg.Init.start(ctx, cmd, a)
 	cmd.Stderr.Close()
 	if err != nil {
 		return nil, err
 	}
 	w.stderr.pid.Store(int64(w.proc.Pid()))
-	boot, cancel := context.WithCancel(ctx) // until both sides own their ends
-	defer cancel()
-	go func() {
-		select {
-		case <-w.proc.Done():
-			cancel()
-		case <-boot.Done():
-		}
-	}()
-	if err = send(boot, w.calls, head{}, nil); err == nil {
-		var ready head
-		if ready, w.in, err = receive(boot, w.replies, nil); err == nil && ready.what != replyOK {
-			err = fmt.Errorf("pool: Init failed: %w", failed("Init", w.in))
-		}
+	// Until both sides own their ends of the rings, these don't tell of a death.
+	go func() { <-w.proc.Done(); w.stop() }()
+	err = roundTrip(ctx, p, w, initCall, 0, nothing, nothing, new(struct{}), new(struct{}))
+	if err == errNotBegun {
+		err = w.end(initCall.name)
 	}
-	if errors.Is(err, shm.ErrPeerDead) || err != nil && !w.proc.Alive() && w.in == nil {
-		err = w.end("Init", nil)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return w, nil
+	w.greeted, w.items = w.calls.Consumed(), 0
+	return w, err
 }
+
+// begun reports whether the worker took a call.
+func (w *worker) begun() bool { return w.calls.Consumed() != w.greeted }
 
 // bury frees what a worker has; its process is killed if it still runs.
 func (w *worker) bury() {
@@ -108,72 +95,67 @@ func (w *worker) bury() {
 		<-w.proc.Done()
 		w.proc.Release()
 	}
-	if w.stderr != nil {
-		w.stderr.wait()
-	}
-	if w.calls != nil {
-		w.calls.Close()
-	}
-	if w.replies != nil {
-		w.replies.Close()
-	}
-	if w.counts != nil {
-		w.counts.Close()
+	for _, c := range w.owned {
+		c.Close()
 	}
 }
 
-// end is the error for a call whose worker has died.
-func (w *worker) end(name string, after error) error {
-	<-w.proc.Done()
-	w.stderr.wait()
+// end is the error for a call whose worker has died. A process that gave up its
+// rings but lives, because it executes another program now, is killed.
+func (w *worker) end(name string) error {
+	w.proc.Kill()
 	state, err := w.proc.Wait(context.Background())
-	if err == nil {
-		err = after
-	}
-	return &WorkerError{Func: name, Pid: w.proc.Pid(), State: state, Stderr: w.stderr.last(), Err: err}
+	return &WorkerError{Func: name, Pid: w.proc.Pid(), State: state, Stderr: w.stderr.read(), Err: err}
 }
 
-// errNotBegun is the answer of a worker that died before it took the call.
+// errNotBegun is what a call gets of a worker that died before it took it.
 var errNotBegun = errors.New("pool: the worker died before the call began")
 
-// roundTrip sends one request and receives its reply, whose payload is put into
-// buf, or into the worker's own buffer. If the call is given up, the worker is
-// doomed.
-func (p *Pool) roundTrip(ctx context.Context, w *worker, name string, h head, payload, buf []byte) (head, []byte, error) {
+// ask sends a worker a request and waits for its reply, which is still to be
+// received.
+func (p *Pool) ask(ctx context.Context, w *worker, h head, payload []byte) (reply head, err error) {
+	if d, ok := ctx.Deadline(); ok {
+		h.left = uint64(max(time.Until(d), 1))
+	}
 	w.call++
 	w.items += max(h.items, 1)
 	h.call = w.call
+	w.replies.SetSpin(-1)
 	if w.spin {
 		h.flags |= flagSpin
 		w.replies.SetSpin(0)
-	} else {
-		w.replies.SetSpin(-1)
 	}
-	consumed := w.calls.Consumed()
-	var reply head
-	err := send(ctx, w.calls, h, payload)
+	w.before = w.calls.Consumed()
+	err = send(ctx, w.calls, h, payload)
+	if w.crowd {
+		runtime.Gosched()
+	}
 	if err == nil || errors.Is(err, shm.ErrPeerDead) {
 		// A worker that dies after its reply has still replied.
-		reply, buf, err = receive(ctx, w.replies, buf)
+		reply, err = peek(ctx, w.replies)
 	}
-	switch {
-	case err == nil && reply.call == w.call:
-		return reply, buf, nil
-	case errors.Is(err, shm.ErrPeerDead):
-		w.doomed = true
-		if p.life.Err() != nil {
-			return reply, buf, fmt.Errorf("pool: %w", os.ErrClosed)
-		}
-		if w.calls.Consumed() == consumed {
-			return reply, buf, errNotBegun
-		}
-		return reply, buf, w.end(name, nil)
-	case err == nil:
+	if err == nil && reply.call != w.call {
 		err = fmt.Errorf("pool: reply to call %d, want %d: %w", reply.call, w.call, shm.ErrCorrupt)
 	}
-	// The worker is alive but in the middle of something that nobody waits for.
-	// Its late reply must not meet another call: it ends here.
+	return reply, err
+}
+
+// lost is the error for a call whose request or reply did not come through. The
+// worker is doomed: if it lives it is in the middle of something that nobody
+// waits for, and its late reply must not meet another call.
+func (p *Pool) lost(w *worker, name string, err error) error {
+	p.mu.Lock()
 	w.doomed = true
+	over := p.over(false)
+	p.mu.Unlock()
 	w.stop()
-	return reply, buf, err
+	switch {
+	case !errors.Is(err, shm.ErrPeerDead) && w.proc.Alive():
+		return err
+	case over != nil:
+		return over
+	case w.calls.Consumed() == w.before:
+		return errNotBegun
+	}
+	return w.end(name)
 }

@@ -1,31 +1,31 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
-	"os"
 	"reflect"
 	"sync"
 
 	"github.com/rawipc/rawipc/proc"
+	"github.com/rawipc/rawipc/shm"
 )
 
 // A Func is a function of this program that workers can run. It may be used by
 // any number of goroutines and pools at once.
 type Func[In, Out any] struct {
-	name    string
-	id      uint64
-	in, out form
+	*handler
+	in, out   form
+	ins, outs form // of chunks
 }
 
-// handler is a registered function as a worker sees it: bytes in, bytes out.
-// one serves Call, many a chunk. The result is appended to buf, or memory of its
-// own.
+// handler is a registered function as a worker sees it. one serves Call, many a
+// chunk of Map: both receive the argument, and reply unless there is an error.
 type handler struct {
-	name string
-	one  func(ctx context.Context, c Codec, in, buf []byte) ([]byte, error)
-	many func(ctx context.Context, c Codec, in []byte, items int, done func()) ([]byte, error)
+	name      string
+	id        uint64
+	one, many func(context.Context, *server) error
 }
 
 var registry = struct {
@@ -46,60 +46,39 @@ func registered(id uint64) *handler {
 // In and Out may be anything that package gob can encode; []byte, string and
 // types without pointers travel as they are, without an encoding; of what gob
 // encodes only the exported fields travel. A []byte that f gets is valid until f
-// returns. Register panics if the name is taken or if In
-// or Out contain a handle (what package proc passes to a child, such as a ring
+// returns. Register panics if the name is taken or if In or Out contain a handle (what package proc passes to a child, such as a ring
 // or a file), naming its place: calls carry bytes, no descriptors. Those go to
 // workers by RegisterInit.
 func Register[In, Out any](name string, f func(context.Context, In) (Out, error)) *Func[In, Out] {
-	fn := &Func[In, Out]{name: name, id: nameID(name), in: formOf[In](), out: formOf[Out]()}
-	for _, t := range []reflect.Type{reflect.TypeFor[In](), reflect.TypeFor[Out]()} {
-		if path := findHandle(t, t.String(), nil); path != "" {
-			panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors: pass it to the workers by RegisterInit", name, path))
-		}
+	if path := cmp.Or(shm.HandleIn(reflect.TypeFor[In]()), shm.HandleIn(reflect.TypeFor[Out]())); path != "" {
+		panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors: pass it to the workers by RegisterInit", name, path))
 	}
-	h := &handler{name: name}
-	h.one = func(ctx context.Context, c Codec, in, buf []byte) ([]byte, error) {
-		if fn.in == formMemory { // a v of its own, that need not be on the heap
-			var v In
-			if n := copyPieces(memoryOf(&v), in); n != len(in) || n != len(memoryOf(&v)) {
-				return nil, fmt.Errorf("an argument of %d bytes, want %d", len(in), len(memoryOf(&v)))
+	h := &handler{name: name, id: nameID(name)}
+	fn := &Func[In, Out]{h, formOf[In](), formOf[Out](), formOfAll[In](), formOfAll[Out]()}
+	h.one = func(ctx context.Context, s *server) error { return serve(ctx, s, fn.in, fn.out, f) }
+	h.many = func(ctx context.Context, s *server) error {
+		return serve(ctx, s, fn.ins, fn.outs, func(ctx context.Context, ins []In) (outs []Out, _ error) {
+			if fn.ins.size > 0 { // else their number is only claimed
+				outs = make([]Out, 0, len(ins))
 			}
-			out, err := f(ctx, v)
-			if err != nil {
-				return nil, err
+			for i, in := range ins {
+				s.item = i
+				out, err := f(ctx, in)
+				if err != nil {
+					return nil, err
+				}
+				outs = append(outs, out)
+				s.Counts.Ptr().Items.Add(1)
 			}
-			return encode(fn.out, c, buf, out)
-		}
-		var v In
-		if err := decode(fn.in, c, in, &v); err != nil {
-			return nil, fmt.Errorf("decoding the argument: %w", err)
-		}
-		out, err := f(ctx, v)
-		if err != nil {
-			return nil, err
-		}
-		return encode(fn.out, c, buf, out)
-	}
-	h.many = func(ctx context.Context, c Codec, in []byte, items int, done func()) ([]byte, error) {
-		vs, outs := make([]In, items), make([]Out, items)
-		err := decodeAll(fn.in, c, in, vs)
-		if err != nil {
-			return nil, fmt.Errorf("decoding the arguments: %w", err)
-		}
-		for i, v := range vs {
-			if outs[i], err = f(ctx, v); err != nil {
-				return nil, &itemError{i, err}
-			}
-			done()
-		}
-		return encodeAll(fn.out, c, outs)
+			return outs, nil
+		})
 	}
 	registry.Lock()
 	defer registry.Unlock()
-	if old := registry.byID[fn.id]; old != nil {
+	if old := registry.byID[h.id]; old != nil {
 		panic(fmt.Sprintf("pool: Register(%q): the name %q is taken", name, old.name))
 	}
-	registry.byID[fn.id] = h
+	registry.byID[h.id] = h
 	return fn
 }
 
@@ -125,9 +104,16 @@ type Initializer struct {
 // with the worker.
 func RegisterInit[A any](name string, f func(context.Context, A) error) *InitFunc[A] {
 	return &InitFunc[A]{proc.Register("github.com/rawipc/rawipc/pool.init "+name, func(ctx context.Context, a initArgs[A]) error {
-		return serveCalls(ctx, a.Worker, func() error { return f(ctx, a.Init) })
+		return work(ctx, a.Worker, func() error { return f(ctx, a.Init) })
 	})}
 }
+
+var (
+	noInit = RegisterInit("", func(context.Context, struct{}) error { return nil })
+	// initCall is the first that every worker gets: it runs its Init.
+	initCall = &handler{name: "Init", id: 1}
+	nothing  = formOf[struct{}]()
+)
 
 // With returns the function with an argument, which every worker gets: what it
 // holds must stay open as long as the pool.
@@ -145,41 +131,4 @@ func nameID(name string) uint64 {
 	h := fnv.New64a()
 	h.Write([]byte(name))
 	return h.Sum64()
-}
-
-var (
-	passer   = reflect.TypeFor[interface{ PassFiles() ([]*os.File, error) }]()
-	fileType = reflect.TypeFor[*os.File]()
-)
-
-// findHandle returns the path of the first handle in t, or "".
-func findHandle(t reflect.Type, path string, above []reflect.Type) string {
-	for _, a := range above {
-		if a == t {
-			return "" // a recursive type: seen
-		}
-	}
-	above = append(above, t)
-	if t == fileType || t.Kind() != reflect.Interface && (t.Implements(passer) || reflect.PointerTo(t).Implements(passer)) {
-		return path
-	}
-	switch t.Kind() {
-	case reflect.Struct:
-		for i := range t.NumField() {
-			f := t.Field(i)
-			if found := findHandle(f.Type, path+"."+f.Name, above); found != "" {
-				return found
-			}
-		}
-	case reflect.Map:
-		if found := findHandle(t.Key(), path+" key", above); found != "" {
-			return found
-		}
-		return findHandle(t.Elem(), path+"[]", above)
-	case reflect.Array, reflect.Slice:
-		return findHandle(t.Elem(), path+"[]", above)
-	case reflect.Pointer:
-		return findHandle(t.Elem(), path, above)
-	}
-	return ""
 }

@@ -39,7 +39,7 @@ func (p *Pool) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.past
-	s.Size, s.Idle, s.Busy, s.Waiting = p.size, len(p.idle), p.leased, len(p.waiting)
+	s.Size, s.Idle, s.Busy, s.Waiting, s.Retried = p.size, len(p.idle), p.leased, len(p.waiting), p.retried.Load()
 	for w := range p.all {
 		c := w.counts.Ptr()
 		ws := WorkerStats{Pid: w.proc.Pid(), Items: c.Items.Load(), RSS: residentBytes(w.proc.Pid())}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,54 +28,45 @@ type stderr struct {
 // writes its lines to where the pool's shall go, until the pipe ends.
 func (p *Pool) forward() (*stderr, *os.File, error) {
 	r, w, err := os.Pipe()
+	s := &stderr{file: r, done: make(chan struct{})}
 	if err != nil {
 		return nil, nil, err
 	}
-	to := p.cfg.Stderr
-	if to == nil {
-		to = os.Stderr
-	}
-	s := &stderr{file: r, done: make(chan struct{})}
-	p.keeper.Go(func() {
+	p.others.Go(func() {
 		defer close(s.done)
 		defer r.Close()
-		for in := bufio.NewReader(r); ; {
-			line, err := in.ReadSlice('\n') // or a piece of a very long one
+		for in := bufio.NewReader(r); err == nil || err == bufio.ErrBufferFull; {
+			var line []byte
+			line, err = in.ReadSlice('\n') // or a piece of a very long one
 			if len(line) > 0 {
-				s.keep(line)
+				s.mu.Lock()
+				s.tail = append(s.tail, line...)
+				s.tail = slices.Delete(s.tail, 0, max(0, len(s.tail)-tailSize))
+				s.mu.Unlock()
 				p.stderr.Lock()
-				fmt.Fprintf(to, "[worker %d] %s\n", s.pid.Load(), bytes.TrimSuffix(line, []byte("\n")))
+				fmt.Fprintf(p.cfg.Stderr, "[worker %d] %s\n", s.pid.Load(), bytes.TrimSuffix(line, []byte("\n")))
 				p.stderr.Unlock()
-			}
-			if err != nil && err != bufio.ErrBufferFull {
-				return
 			}
 		}
 	})
 	return s, w, nil
 }
 
-func (s *stderr) keep(line []byte) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.tail = append(s.tail, line...)
-	if over := len(s.tail) - tailSize; over > 0 {
-		s.tail = append(s.tail[:0], s.tail[over:]...)
-	}
-}
-
-// wait waits until all was read that a dead worker wrote. What it started may
-// have the pipe still: that is not waited for.
-func (s *stderr) wait() {
+// read waits until all was read that a dead worker wrote, and returns the end of
+// it. What the worker started may have the pipe still: that is not waited for.
+func (s *stderr) read() []byte {
 	s.file.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	select {
 	case <-s.done:
 	case <-time.After(time.Second): // the user's writer is slow
 	}
-}
-
-func (s *stderr) last() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return bytes.Clone(s.tail)
+}
+
+// Close gives up what is still unread.
+func (s *stderr) Close() error {
+	s.read()
+	return nil
 }

@@ -1,17 +1,16 @@
 package pool
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
+	"sync"
 	"time"
 
-	"github.com/rawipc/rawipc/proc"
 	"github.com/rawipc/rawipc/shm"
 )
 
@@ -23,136 +22,154 @@ type workerArgs struct {
 	Codec   string
 }
 
-var workerFunc = proc.Register("github.com/rawipc/rawipc/pool.worker", func(ctx context.Context, a workerArgs) error {
-	return serveCalls(ctx, a, func() error { return nil })
-})
+// server is the worker's side of a worker.
+type server struct {
+	workerArgs
+	head  // of the request that is served
+	init  func() error
+	codec shm.Codec
+	buf   []byte // of the last []byte that came, used again
+	item  int    // of the chunk that is served
+	lost  error  // the rings can't be used any more
+}
 
-// serveCalls is the whole life of a worker: it serves calls, one after the
-// other, until ctx ends.
-func serveCalls(ctx context.Context, a workerArgs, init func() error) error {
+// work is the whole life of a worker: it serves calls, one after the other, the
+// first of which runs init, until ctx ends.
+func work(ctx context.Context, a workerArgs, init func() error) (err error) {
 	// Ctrl-C goes to all processes of a terminal. The parent decides what it
 	// means; a caught signal, unlike an ignored one, is no affair of programs
 	// that functions start.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
-	if _, _, err := receive(ctx, a.Calls, nil); err != nil {
-		return quiet(ctx, err)
-	}
-	codec, err := codecNamed(a.Codec)
-	if err == nil {
-		err = guard(init)
-	}
+	s := &server{workerArgs: a, init: init}
 	counts := a.Counts.Ptr()
-	ready, out, _ := replyTo(head{}, nil, err)
-	if err := send(ctx, a.Replies, ready, out); err != nil || ready.what != replyOK {
-		return quiet(ctx, err)
+	if s.codec, err = shm.LookupCodec(a.Codec); err != nil {
+		return err
 	}
 	// A wait without a context allocates nothing, so an idle worker is ended here.
-	defer context.AfterFunc(ctx, func() {
+	context.AfterFunc(ctx, func() {
 		if counts.Func.Load() == 0 {
+			leave()
 			os.Exit(0)
 		}
-	})()
-	itemDone := func() { counts.Items.Add(1) }
-	var in, buf []byte
-	for ctx.Err() == nil {
-		var h head
-		if h, in, err = receive(context.Background(), a.Calls, in); err != nil {
-			return quiet(ctx, err)
-		}
-		counts.Since.Store(time.Now().UnixNano())
-		counts.Func.Store(h.what)
-		out, err := run(ctx, codec, h, in, buf[:0], itemDone)
-		counts.Func.Store(0)
-		a.Calls.SetSpin(-1)
-		if h.flags&flagSpin != 0 {
-			a.Calls.SetSpin(0)
-		}
-		reply, out, own := replyTo(h, out, err)
-		if err := send(ctx, a.Replies, reply, out); err != nil {
-			return quiet(ctx, err)
-		}
-		if own || h.items > 0 {
-			continue
-		}
-		if in = thin(in); cap(out) <= ringSize && (len(in) == 0 || len(out) == 0 || &in[0] != &out[0]) {
-			buf = out
+	})
+	for ctx.Err() == nil && s.lost == nil {
+		if s.head, s.lost = peek(context.Background(), a.Calls); s.lost == nil {
+			counts.Since.Store(time.Now().UnixNano())
+			counts.Func.Store(s.what)
+			if err := s.serve(ctx); err != nil && s.lost == nil {
+				s.fail(ctx, err)
+			}
+			counts.Func.Store(0)
 		}
 	}
-	return nil
+	if leave(); ctx.Err() != nil {
+		return nil // it was told to end
+	}
+	return s.lost
 }
 
-// quiet makes nothing of errors that come of the worker's having been told to
-// end.
-func quiet(ctx context.Context, err error) error {
-	if ctx.Err() != nil || errors.Is(err, io.EOF) {
-		return nil
-	}
-	return err
-}
-
-// replyTo is the answer to h; own says that its payload is no buffer.
-func replyTo(h head, out []byte, err error) (reply head, payload []byte, own bool) {
-	reply = head{call: h.call, what: replyOK, items: h.items}
-	if err == nil {
-		return reply, out, false
-	}
-	reply.what = replyError
-	if out, err = (gobCodec{}).Marshal(failureOf(err)); err != nil {
-		out, _ = gobCodec{}.Marshal(failure{Msg: err.Error()})
-	}
-	return reply, out, true
-}
-
-// guard makes an error, with its stack, of a panic in f.
-func guard(f func() error) (err error) {
+// serve runs the function that a request asks for, and replies, unless there is
+// an error to reply with. A panic is one.
+func (s *server) serve(ctx context.Context) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = &panicError{v, debug.Stack()}
 		}
 	}()
-	return f()
-}
-
-// run calls the function; a panic becomes an error with its stack.
-func run(ctx context.Context, c Codec, h head, in, buf []byte, itemDone func()) (out []byte, err error) {
-	f := registered(h.what)
-	if f == nil {
-		return nil, errors.New("the function is not registered in the worker: Register it in a package variable, or in main before proc.Dispatch")
-	}
-	if h.left != 0 {
+	if s.left != 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(h.left))
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.left))
 		defer cancel()
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			out, err = nil, &panicError{v, debug.Stack()}
-		}
-	}()
-	if h.items > 0 {
-		return f.many(ctx, c, in, int(h.items), itemDone)
+	s.item = 0
+	if s.call == 1 { // initCall
+		return serve(ctx, s, nothing, nothing, func(context.Context, struct{}) (struct{}, error) { return struct{}{}, s.init() })
 	}
-	out, err = f.one(ctx, c, in, buf)
-	itemDone()
-	return out, err
+	h := registered(s.what)
+	if h == nil {
+		_, s.lost = take(ctx, s.Calls, s.head, nil)
+		return errors.New("the function is not registered in the worker: Register it in a package variable, or in main before proc.Dispatch")
+	}
+	if s.items > 0 {
+		return h.many(ctx, s)
+	}
+	return h.one(ctx, s)
 }
 
-type panicError struct {
-	value any
-	stack []byte
+// serve serves one request whose argument is an In.
+func serve[In, Out any](ctx context.Context, s *server, fi, fo form, f func(context.Context, In) (Out, error)) error {
+	var in In
+	if fi.bytes {
+		*any(&in).(*[]byte) = s.buf
+	}
+	lost, err := get(context.Background(), s.Calls, s.head, fi, s.codec, &in)
+	if s.lost = lost; lost != nil || err != nil {
+		return fmt.Errorf("decoding the argument: %w", errors.Join(lost, err))
+	}
+	out, err := f(ctx, in)
+	if err != nil {
+		return err
+	}
+	payload, err := encode(fo, s.codec, &out)
+	if err != nil {
+		return fmt.Errorf("encoding the result: %w", err)
+	}
+	if s.items == 0 && s.call > 1 {
+		s.Counts.Ptr().Items.Add(1)
+	}
+	s.reply(ctx, replyOK, payload)
+	if fi.bytes {
+		s.buf = thin(*any(&in).(*[]byte))
+	}
+	return nil
 }
 
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
-
-// userStack cuts the frames of the recovery off, so that the function which
-// panicked stands on top.
-func userStack(stack []byte) []byte {
-	first, rest, _ := bytes.Cut(stack, []byte("\n"))
-	if i := bytes.LastIndex(rest, []byte("\npanic(")); i >= 0 {
-		rest = rest[i+1:]
-		for range 2 { // the call of panic and its place
-			_, rest, _ = bytes.Cut(rest, []byte("\n"))
-		}
+// thin doesn't keep what one large message needed when smaller ones follow.
+func thin(buf []byte) []byte {
+	if cap(buf) > 4*ringSize && len(buf) < cap(buf)/4 {
+		return nil
 	}
-	return append(append(first, '\n'), rest...)
+	return buf
+}
+
+func (s *server) reply(ctx context.Context, what uint64, payload []byte) {
+	s.Calls.SetSpin(-1)
+	if s.flags&flagSpin != 0 {
+		s.Calls.SetSpin(0)
+	}
+	s.lost = send(ctx, s.Replies, head{call: s.call, what: what, items: s.items}, payload)
+}
+
+func (s *server) fail(ctx context.Context, err error) {
+	payload, err := gob.Marshal(failureOf(err, s.item))
+	if err != nil {
+		payload, _ = gob.Marshal(failure{TaskError: TaskError{Msg: err.Error()}})
+	}
+	s.reply(ctx, replyError, payload)
+}
+
+var exits struct {
+	sync.Mutex
+	hooks []func()
+}
+
+// AtExit lets f run before the worker that calls it ends in good order: after
+// Shutdown, as one of too many, or after enough calls. What was registered last
+// runs first. All of it has Config.WaitDelay; it does not run in a worker that
+// is killed, as by Close. AtExit is for functions that run in workers, and Init
+// above all, not for what it has registered. It does not block and may be called
+// concurrently.
+func AtExit(f func()) {
+	exits.Lock()
+	defer exits.Unlock()
+	exits.hooks = append(exits.hooks, f)
+}
+
+// leave runs the hooks. A second call never returns: the first one's goroutine
+// is about to end the process.
+func leave() {
+	exits.Lock()
+	for _, f := range slices.Backward(exits.hooks) {
+		f()
+	}
 }

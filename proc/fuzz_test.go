@@ -2,8 +2,11 @@ package proc
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -81,6 +84,62 @@ func FuzzReport(f *testing.F) {
 		}
 		if (&ExitError{State: &State{}, Msg: msg, Crash: crash}).Error() == "" {
 			t.Error("no text")
+		}
+	})
+}
+
+// FuzzTexts gives the other readers what anybody may have written: the child's
+// hello, the variable that marks a child, the text of a crash, and files of
+// /proc and of control groups, whose names are their makers' to choose.
+func FuzzTexts(f *testing.F) {
+	f.Add(byte(0), []byte{helloReady, helloTerm})
+	f.Add(byte(0), []byte{helloErrno, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Add(byte(0), append([]byte{helloError}, "no function"...))
+	f.Add(byte(1), []byte{helloExec})
+	f.Add(byte(1), []byte{helloExec, helloErrno})
+	f.Add(byte(2), []byte("1:3"))
+	f.Add(byte(2), []byte("1:-3"))
+	f.Add(byte(2), []byte("1:99999999999999999999"))
+	f.Add(byte(3), []byte("runtime stack:\nruntime.throw({0x5a2b3c, 0x12})\n"))
+	f.Add(byte(3), []byte("goroutine 1 [running]:\ninternal/sync.fatal({0xffffffffffffffff, 1})"))
+	f.Add(byte(3), []byte("goroutine 1\nruntime.throw({0x7fffffffffffffff"))
+	f.Add(byte(4), []byte("oom_kill_disable 0\noom_kill 3\n"))
+	f.Add(byte(4), []byte("oom_kill 99999999999999999999\n"))
+	f.Add(byte(5), []byte("0::/a\n1:memory,cpu:/b\x00 36 35 0:31 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,memory"))
+	f.Add(byte(5), []byte("9:memory:/../..\x00 36 35 0:31 /.. /m rw - cgroup cgroup rw,memory"))
+	f.Fuzz(func(t *testing.T, which byte, b []byte) {
+		switch which % 6 {
+		case 0, 1:
+			if len(b) == 0 || len(b) > maxHello {
+				return
+			}
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			w.Write(b)
+			w.Close()
+			p := &Process{path: "program"}
+			err = p.awaitHello(context.Background(), r, which%6 == 1)
+			if ready := b[0] == helloReady; ready != (err == nil) && b[0] != helloExec || err != nil && err.Error() == "" {
+				t.Errorf("%q: %v", b, err)
+			}
+		case 2:
+			if n, err := parseMark(string(b)); err == nil && (n < 0 || formatMark(n) != string(b)) {
+				t.Errorf("%q: %d", b, n)
+			}
+		case 3:
+			out := explain(bytes.Clone(b))
+			text, found := bytes.CutSuffix(out, b)
+			if !found || len(text) > 0 && !slices.Contains(fatals, strings.TrimSpace(strings.TrimPrefix(string(text), "fatal error: "))) {
+				t.Errorf("%q: %q", b, out)
+			}
+		case 4:
+			oomKills(b)
+		case 5:
+			groups, mounts, _ := strings.Cut(string(b), "\x00")
+			findEvents(groups, mounts, func(path string) bool { return len(path)%2 == 0 })
 		}
 	})
 }

@@ -59,8 +59,10 @@ func (p *Process) awaitHello(ctx context.Context, r *os.File, program bool) erro
 	case n > 0 && buf[0] == helloErrno:
 		errno, _ := binary.Uvarint(buf[1:n])
 		return &os.PathError{Op: "exec", Path: p.path, Err: syscall.Errno(errno)}
-	case n > 0:
+	case n > 1 && buf[0] == helloError:
 		return errors.New(string(buf[1:n]))
+	case n > 0: // no child of ours
+		return fmt.Errorf("malformed hello %q", buf[:min(n, 64)])
 	case ctx.Err() != nil:
 		return fmt.Errorf("process %d had not reached proc.Dispatch: %w", p.pid, ctx.Err())
 	}

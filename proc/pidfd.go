@@ -24,9 +24,12 @@ type PidFD struct {
 // that was meant, the caller has to know: by a look at something of it after the
 // call, or because it is a child that was not waited for. It does not block. The
 // error is os.ErrProcessDone if there is none, and errors.ErrUnsupported before
-// Linux 5.3.
+// Linux 5.3, and where a container's filter refuses the call.
 func OpenPidFD(pid int) (*PidFD, error) {
 	fd, err := unix.PidfdOpen(pid, 0)
+	if err == unix.EPERM { // no kernel says so, but filters that don't know the call
+		return nil, fmt.Errorf("proc: process %d: %w: %w", pid, os.NewSyscallError("pidfd_open", err), errors.ErrUnsupported)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("proc: process %d: %w", pid, gone("pidfd_open", err))
 	}

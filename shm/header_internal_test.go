@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"bytes"
 	"errors"
 	"math"
 	"os"
@@ -227,6 +228,24 @@ func FuzzHeader(f *testing.F) {
 		{kind: kindShared, data: headerSize, fixed: 8, layout: "int64"},
 		{kind: kindValue, data: headerSize, fixed: 192, layout: "struct{int32@0 int8@4}8"},
 		{kind: kindArray, data: headerSize, fixed: 64, layout: "struct{}0"},
+		{kind: kindQueue, data: headerSize, fixed: queueStateSize, elem: 24, layout: "struct{int64@0 [3]int32@8}24" + stateLayout},
+		{kind: kindMessages, data: headerSize, fixed: queueStateSize, elem: 1, layout: messageLayout},
+		{kind: kindObjects, data: headerSize, fixed: queueStateSize, elem: 1, layout: messageLayout + codecLayout + "json"},
+		ringSpec(os.Getpagesize(), 1<<16),
+	}
+	for _, s := range specs {
+		var other header
+		size, err := s.size(3)
+		if err == nil {
+			err = other.describe(s, size, 3)
+		}
+		if err == nil {
+			err = other.write(mem)
+		}
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(bytes.Clone(mem[:headerSize]), uint32(size), true)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, room uint32, exact bool) {
 		var got header

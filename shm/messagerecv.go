@@ -74,10 +74,11 @@ func (q *MessageQueue) All(ctx context.Context) iter.Seq2[[]byte, error] {
 }
 
 func (q *MessageQueue) recv(ctx context.Context, buf []byte, grow bool) ([]byte, int, error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(recvEnd)
+	if err != nil {
 		return buf, 0, err
 	}
-	defer q.leave()
+	defer q.rise(recvEnd, seated)
 	e := &q.st.recv
 	if err := q.lock(ctx, e); err != nil {
 		return buf, 0, err

@@ -14,10 +14,11 @@ import (
 // CloseSend or Close; EUSERS, at a process's first call, if 120 others use the
 // queue; ErrCorrupt if a peer broke the rules.
 func (q *MessageQueue) Send(ctx context.Context, msg []byte) error {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(sendEnd)
+	if err != nil {
 		return err
 	}
-	defer q.leave()
+	defer q.rise(sendEnd, seated)
 	if err := q.fits(len(msg)); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"os"
 	"reflect"
 	"strings"
-	"sync"
 )
 
 // An ObjectQueue hands values of any type from any number of processes to any
@@ -64,23 +63,15 @@ func makeObjects[T any](at home, capacity int, codec string) (*ObjectQueue[T], e
 	return made(o, o.q.makeAs(at, kindObjects, o.layout(), capacity))
 }
 
-func (o *ObjectQueue[T]) prepare(codec string) error {
+func (o *ObjectQueue[T]) prepare(codec string) (err error) {
 	t := reflect.TypeFor[T]()
 	if err := fits(t); err != nil {
 		return err
 	}
 	o.name = codec
-	if codec == "" {
-		o.codec = gobCodec{}
-		o.raw = t == reflect.TypeFor[string]() || t == reflect.TypeFor[[]byte]()
-		return nil
-	}
-	codecs.Lock()
-	defer codecs.Unlock()
-	if o.codec = codecs.by[codec]; o.codec == nil {
-		return fmt.Errorf("shm: no codec %q is registered here", codec)
-	}
-	return nil
+	o.raw = codec == "" && (t == reflect.TypeFor[string]() || t == reflect.TypeFor[[]byte]())
+	o.codec, err = LookupCodec(codec)
+	return err
 }
 
 // layout is what both sides must agree on. What a codec does with a type of
@@ -246,37 +237,4 @@ func (o *ObjectQueue[T]) decode(msg []byte) (v T, err error) {
 	}
 	var none T
 	return none, fmt.Errorf("%w: %d bytes for a %T: %w", ErrUndecodable, len(msg), v, err)
-}
-
-// A Codec makes messages of values. Its methods may be called concurrently.
-// Unmarshal gets a pointer, and a message that it may keep; the message may
-// come from a peer that wishes no good.
-type Codec interface {
-	// Marshal returns v as bytes, Unmarshal puts those into what v points to.
-	Marshal(v any) ([]byte, error)
-	Unmarshal(data []byte, v any) error
-}
-
-var codecs struct {
-	sync.Mutex
-	by map[string]Codec
-}
-
-const maxCodecName = 255 // it stands in the header
-
-// RegisterCodec makes a codec known under a name, which stands in the header of
-// the queues that use it. Call it before such queues are made, opened or taken
-// over, as a rule from a package variable or main. It panics on an empty name,
-// a nil codec, and a name that is taken.
-func RegisterCodec(name string, c Codec) {
-	codecs.Lock()
-	defer codecs.Unlock()
-	if name == "" || len(name) > maxCodecName || c == nil || codecs.by[name] != nil {
-		panic(fmt.Sprintf("shm: RegisterCodec of %T as %q: no codec, no name, one of over %d bytes, or one that is taken",
-			c, name, maxCodecName))
-	}
-	if codecs.by == nil {
-		codecs.by = make(map[string]Codec)
-	}
-	codecs.by[name] = c
 }

@@ -13,7 +13,7 @@ import (
 
 // fits returns an error that names the place of a handle in t.
 func fits(t reflect.Type) error {
-	if path := handleIn(t, t.String(), nil); path != "" {
+	if path := HandleIn(t); path != "" {
 		return fmt.Errorf("shm: ObjectQueue of %s: %s is a handle, and a queue carries no descriptors: "+
 			"pass it to the process in its arguments, or send its PassFiles with pipe.Conn.SendFiles", t, path)
 	}
@@ -25,7 +25,11 @@ var (
 	fileType   = reflect.TypeFor[os.File]()
 )
 
-// handleIn returns the path of the first handle in t, or "".
+// HandleIn returns the place of the first handle in t, such as "T.Log[]", or ""
+// if there is none. It looks where a codec would, and so not behind interfaces.
+// It is for those who pass values without descriptors, too. It does not block.
+func HandleIn(t reflect.Type) string { return handleIn(t, t.String(), nil) }
+
 func handleIn(t reflect.Type, path string, above []reflect.Type) string {
 	if slices.Contains(above, t) {
 		return "" // it contains itself: seen

@@ -13,25 +13,26 @@ import (
 // Errors: ctx.Err(); io.EOF after CloseSend, when all was received; os.ErrClosed
 // after Close; EUSERS and ErrCorrupt as Send.
 func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(recvEnd)
+	if err != nil {
 		return v, err
 	}
-	defer q.leave()
 	e := &q.st.recv
-	if err := q.lock(ctx, e); err != nil {
-		return v, err
-	}
-	head := e.pos.Load()
-	if n := e.seen.Load() - head; n-1 >= q.capacity && !q.glance(e, head) {
-		if _, err := q.some(ctx, head); err != nil {
+	if err = q.lock(ctx, e); err == nil {
+		head := e.pos.Load()
+		if n := e.seen.Load() - head; n-1 >= q.capacity && !q.glance(e, head) {
+			_, err = q.some(ctx, head)
+		}
+		if err == nil {
+			raceAcquire()
+			v = q.slots[head&(q.size-1)]
+			q.commit(e, &q.st.send, head+1)
+		} else {
 			q.unlock(e)
-			return v, err
 		}
 	}
-	raceAcquire()
-	v = q.slots[head&(q.size-1)]
-	q.commit(e, &q.st.send, head+1)
-	return v, nil
+	q.rise(recvEnd, seated)
+	return v, err
 }
 
 // TryRecv is Recv that does not wait: it reports false if the queue is empty,
@@ -65,10 +66,11 @@ func (q *Queue[T]) TryRecv() (v T, ok bool, err error) {
 // there are and fit into buf at most. It returns how many. It costs less than as
 // many Recvs. It blocks, ends with ctx and fails as Recv does.
 func (q *Queue[T]) RecvBatch(ctx context.Context, buf []T) (int, error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(recvEnd)
+	if err != nil {
 		return 0, err
 	}
-	defer q.leave()
+	defer q.rise(recvEnd, seated)
 	if len(buf) == 0 {
 		return 0, nil
 	}

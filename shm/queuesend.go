@@ -13,7 +13,7 @@ import (
 // process's first call, if 120 others use the queue; ErrCorrupt if a peer broke
 // the rules.
 func (q *Queue[T]) Send(ctx context.Context, v T) error {
-	err := q.enter()
+	seated, err := q.sit(sendEnd)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (q *Queue[T]) Send(ctx context.Context, v T) error {
 			q.unlock(e)
 		}
 	}
-	q.leave()
+	q.rise(sendEnd, seated)
 	return err
 }
 
@@ -72,10 +72,11 @@ func (q *Queue[T]) trySend(v T) (int, error) {
 // Sends. It blocks, ends with ctx and fails as Send does. What fits is committed
 // at once.
 func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(sendEnd)
+	if err != nil {
 		return 0, err
 	}
-	defer q.leave()
+	defer q.rise(sendEnd, seated)
 	e := &q.st.send
 	if err := q.lock(ctx, e); err != nil {
 		return 0, err

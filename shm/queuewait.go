@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,12 +21,14 @@ type queue struct {
 	capacity uint64
 	shift    uint // of the count of messages in a position
 
-	users  atomic.Int64 // calls under way; far below 0 once closed
-	mine   atomic.Pointer[member]
-	myCPU  uint32
-	spins  [3]futex.Spinner // each used by who holds the lock of its end
-	watchs [4][]futex.Word  // likewise
-	notes  notifiers
+	users   atomic.Int64 // calls under way without a seat; far below 0 once closed
+	seats   [2]seat      // of the sending and the receiving end
+	closing sync.Mutex   // held by Close
+	mine    atomic.Pointer[member]
+	myCPU   uint32
+	spins   [3]futex.Spinner // each used by who holds the lock of its end
+	watchs  [4][]futex.Word  // likewise
+	notes   notifiers
 }
 
 const closedUsers = -1 << 62
@@ -86,6 +89,9 @@ func (q *queue) join() error {
 		rouseEnd(&q.st.recv.armed)
 		q.myCPU = futex.PinnedCPU()
 		q.mine.Store(m)
+		for i := range q.seats {
+			q.seats[i].state.Store(seatFree)
+		}
 		return nil
 	}
 	return fmt.Errorf("shm: a queue for %d processes has as many: %w", maxMembers, unix.EUSERS)
@@ -97,11 +103,15 @@ func (q *queue) join() error {
 // their contexts first. It ends what the queue's notifiers wait for; they become
 // readable, and are closed on their own.
 func (q *queue) Close() error {
-	if !q.users.CompareAndSwap(0, closedUsers) {
+	q.closing.Lock()
+	defer q.closing.Unlock()
+	reopen, ok := q.shut()
+	if !ok || !q.users.CompareAndSwap(0, closedUsers) {
 		if q.users.Load() < 0 {
 			return os.ErrClosed
 		}
-		return fmt.Errorf("shm: Close with %d calls under way: %w", q.users.Load(), unix.EBUSY)
+		reopen()
+		return fmt.Errorf("shm: Close with calls under way: %w", unix.EBUSY)
 	}
 	q.notes.stop()
 	if m := q.mine.Load(); m != nil {

@@ -12,5 +12,7 @@ import (
 // edges hide races between them, never invent one.
 var racePoint byte
 
-func raceAcquire() { runtime.RaceAcquire(unsafe.Pointer(&racePoint)) }
+func raceAcquire()    { runtime.RaceAcquire(unsafe.Pointer(&racePoint)) }
+func (s *seat) free() { s.state.Store(seatFree) }
+
 func raceRelease() { runtime.RaceReleaseMerge(unsafe.Pointer(&racePoint)) }
