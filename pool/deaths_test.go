@@ -353,3 +353,22 @@ var stay = pool.RegisterInit("stay", func(context.Context, int) error {
 	pool.AtExit(func() { time.Sleep(time.Hour) })
 	return nil
 })
+
+// Ctrl-C reaches the workers, too, and is none of their business: calls go on.
+func TestCtrlCIsTheCallers(t *testing.T) {
+	p := newPool(t, 2)
+	call := sleep.Go(within(t), p, 100*time.Millisecond)
+	until(t, "a busy worker", func() bool { return p.Stats().Busy == 1 })
+	before := p.Stats().Workers
+	for _, w := range before {
+		syscall.Kill(w.Pid, syscall.SIGINT)
+	}
+	if _, err := call.Wait(within(t)); err != nil {
+		t.Error(err)
+	}
+	for _, w := range before {
+		if ended(w.Pid) {
+			t.Errorf("worker %d has ended", w.Pid)
+		}
+	}
+}
