@@ -372,3 +372,26 @@ func TestCtrlCIsTheCallers(t *testing.T) {
 		}
 	}
 }
+
+// A call that is given up in the middle of a large argument or result ends its
+// worker at once: that does not wait for the rest.
+func TestCancelInTheMiddle(t *testing.T) {
+	p := poolOf(t, &pool.Config{Workers: 1, WaitDelay: time.Hour})
+	in := make([]byte, 64<<20)
+	for i := range 4 {
+		ctx, cancel := context.WithTimeout(bg, 3*time.Millisecond)
+		var err error
+		if i%2 == 0 {
+			_, err = echo.Call(ctx, p, in)
+		} else {
+			_, err = large.Call(ctx, p, len(in))
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+		healthy(t, p, 1)
+	}
+}
+
+var large = pool.Register("large", func(_ context.Context, n int) ([]byte, error) { return make([]byte, n), nil })
