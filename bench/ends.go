@@ -18,6 +18,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file has the ends of each path: what one process sends and receives with.
+
 var bg = context.Background()
 
 // short is the error for a message of another size than was sent.

@@ -17,6 +17,7 @@ import (
 	"github.com/rawipc/rawipc/proc"
 )
 
+// A worker, or a partner of the loops, is this program again and ends in Dispatch.
 func main() {
 	proc.Dispatch()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -12,6 +12,7 @@ import (
 	"github.com/rawipc/rawipc/shm"
 )
 
+// crowd is N sleepers on one word.
 type crowd struct {
 	Parts *shm.Shared[parts]
 	N     int

@@ -6,6 +6,8 @@ import (
 	"sync"
 )
 
+// This file says which types may live in shared memory.
+
 var checked sync.Map // reflect.Type → error or nil
 
 // CheckType reports whether values of type t can live in memory that several

@@ -5,6 +5,8 @@ import (
 	"strings"
 )
 
+// This file puts a state and the way to it into words.
+
 func (w *World) what() string {
 	switch {
 	case w.P < 0:

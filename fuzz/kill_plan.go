@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file chooses the points of a run.
+
 func (o *Options) fill(sc *Scenario) (err error) {
 	if o.Packages == nil {
 		o.Packages = []string{sc.pkg}

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file turns the kernel's limits into errors that name them.
+
 const (
 	maxPrio   = 32767 // MQ_PRIO_MAX - 1
 	perBuffer = 96    // what the kernel charges for a message beside its bytes

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file takes frames out of a descriptor.
+
 const (
 	headSize  = 8    // the length that stands before a message
 	readAhead = 8192 // room for what arrives behind the bytes that are wanted

@@ -14,6 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file makes of a Cmd what the kernel is asked for.
+
 func (c *Cmd) delay() (time.Duration, error) {
 	if c.WaitDelay < 0 {
 		return 0, fmt.Errorf("WaitDelay is %v: want 0 (for %v) or more", c.WaitDelay, DefaultWaitDelay)

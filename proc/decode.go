@@ -11,6 +11,8 @@ import (
 	"reflect"
 )
 
+// This file builds an argument in the child; encode.go took it apart.
+
 var errShape = errors.New("argument does not match the type registered here")
 
 type decoder struct {

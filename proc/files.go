@@ -9,6 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file moves descriptors: out of a parent's objects, and into the child's.
+
 const requestSeals = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK
 
 // dupConn duplicates the descriptor of c, above stdio and close-on-exec. It does

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file has the one goroutine that makes all processes.
+
 const self = "/proc/self/exe"
 
 // spawnRequest is one process to be made by the spawner.

@@ -10,6 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file maps memory and makes typed pointers into it.
+
 func mmap(fd int, off int64, length, prot int) ([]byte, error) {
 	p, err := unix.MmapPtr(fd, off, nil, uintptr(length), prot, unix.MAP_SHARED)
 	if err != nil {

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// This file allocates memory, or says how much there is.
+
 func checkSize(size int64) error {
 	if size < 1 || int64(int(size)) != size {
 		return fmt.Errorf("size %d, want 1 or more: %w", size, unix.EINVAL)
