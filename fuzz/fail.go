@@ -35,6 +35,9 @@ type FailReport struct {
 	Sites     int // system calls of the operation
 	Rounds    int // calls refused: sites × errnos, unless the operation's length varies
 	Tolerated int // after which the operation succeeded all the same
+
+	// Without are the calls whose failure it survived, such as "3 fcntl EPERM".
+	Without []string
 }
 
 // FailEach tries what an operation makes of a system call that fails. It calls
@@ -54,7 +57,7 @@ type FailReport struct {
 // would be bound, too. A call that the operation leaves to another goroutine is
 // not seen. TestMain must be [Main]. Where the kernel has no seccomp listeners
 // (before 5.5), the test is skipped.
-func FailEach(t testing.TB, opts *Faults, round func(fail func(op func() error) error) error) FailReport {
+func FailEach(t testing.TB, opts *Faults, round Round) FailReport {
 	t.Helper()
 	if !canHelp {
 		t.Fatal("fuzz: FailEach needs a helper process: let TestMain call fuzz.Main")
@@ -74,16 +77,18 @@ func FailEach(t testing.TB, opts *Faults, round func(fail func(op func() error) 
 	}
 	defer r.close()
 	var rep FailReport
+	held := Hold()
 	for _, errno := range o.Errnos {
 		for n := 1; ; n++ {
-			refused, tolerated := failOnce(t, r, &o, n, errno, round)
-			if !refused {
+			did, tolerated := failOnce(t, r, &o, n, errno, round, &held)
+			if !did.Hit {
 				rep.Sites = max(rep.Sites, n-1)
 				break
 			}
 			rep.Rounds++
 			if tolerated {
 				rep.Tolerated++
+				rep.Without = append(rep.Without, fmt.Sprintf("%d %s %s", n, did.name(), unix.ErrnoName(errno)))
 			}
 			if n == mostSites {
 				t.Fatalf("fuzz: FailEach: the operation makes more than %d system calls, or it retries a refused one for ever", n)
@@ -98,10 +103,9 @@ func FailEach(t testing.TB, opts *Faults, round func(fail func(op func() error) 
 const mostSites = 500
 
 // failOnce plays one round.
-func failOnce(t testing.TB, r *refuser, o *Faults, n int, errno syscall.Errno, round func(func(func() error) error) error) (refused, tolerated bool) {
+func failOnce(t testing.TB, r *refuser, o *Faults, n int, errno syscall.Errno, round Round, held **Holdings) (did refusal, tolerated bool) {
 	t.Helper()
-	before, calls := Hold(), 0
-	var did refusal
+	calls := 0
 	var result, lost error
 	watchdog := time.AfterFunc(failPatience, func() {
 		panic(fmt.Sprintf("fuzz: %s: the round with %s at system call %d hangs", t.Name(), unix.ErrnoName(errno), n))
@@ -127,10 +131,11 @@ func failOnce(t testing.TB, r *refuser, o *Faults, n int, errno syscall.Errno, r
 	if did.Hit && result != nil && !o.typed(result, errno) {
 		t.Errorf("%s: the operation returned %#v: %v", where, result, result)
 	}
-	for _, l := range before.Leaks() {
-		t.Errorf("%s: left behind: %s (the operation: %v)", where, l, result)
+	if left := (*held).Leaks(); len(left) > 0 {
+		t.Errorf("%s: left behind: %s (the operation: %v)", where, strings.Join(left, ", "), result)
+		*held = Hold() // not the next round's
 	}
-	return did.Hit, did.Hit && result == nil
+	return did, did.Hit && result == nil
 }
 
 // failPatience is after how long a round counts as hanging.
@@ -177,7 +182,7 @@ func callNames() map[string]uint32 {
 		"fchown": unix.SYS_FCHOWN, "waitid": unix.SYS_WAITID, "wait4": unix.SYS_WAIT4, "kill": unix.SYS_KILL,
 		"prctl": unix.SYS_PRCTL, "gettid": unix.SYS_GETTID, "getpid": unix.SYS_GETPID, "lseek": unix.SYS_LSEEK,
 		"sched_yield": unix.SYS_SCHED_YIELD, "getrandom": unix.SYS_GETRANDOM, "clock_gettime": unix.SYS_CLOCK_GETTIME,
-		"statx": unix.SYS_STATX, "setns": unix.SYS_SETNS, "fsopen": unix.SYS_FSOPEN, "fsconfig": unix.SYS_FSCONFIG, "fsmount": unix.SYS_FSMOUNT,
+		"statx": unix.SYS_STATX, "fsetxattr": unix.SYS_FSETXATTR, "setns": unix.SYS_SETNS, "fsopen": unix.SYS_FSOPEN, "fsconfig": unix.SYS_FSCONFIG, "fsmount": unix.SYS_FSMOUNT,
 	}
 	for name, nr := range calls {
 		all[name] = nr
