@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime/metrics"
+	"slices"
 	"testing"
 	"time"
 
@@ -279,6 +280,13 @@ func FuzzHandOver(f *testing.F) {
 		f.Add(k, edit(40, 1<<61), []byte{}, int16(0))        // count
 		f.Add(k, edit(56, 1), []byte{}, int16(0))            // another namespace
 		f.Add(k, edit(64, ^uint64(0)), []byte{}, int16(-64)) // layout's length; a size that doesn't fit
+		// The lengths of what lies in queues, once something does.
+		for _, at := range []int{len(good[i]) - 512, len(good[i]) - 256, os.Getpagesize()} {
+			nothing := edit(0xfff8, 0)
+			for _, v := range []uint64{1 << 40, ^uint64(0), 49} {
+				f.Add(k, []byte{}, slices.Concat(nothing, edit(uint16(at), v), edit(uint16(at), v), edit(uint16(at), v)), int16(0))
+			}
+		}
 		for at := uint16(512); at < 1600; at += 192 {
 			f.Add(k, []byte{}, append(edit(at, ^uint64(0)), edit(at+128, 1<<63|5)...), int16(0))
 			f.Add(k, edit(at, 0x3030_3030_4030_3030), []byte{}, int16(0))

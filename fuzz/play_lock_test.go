@@ -66,8 +66,10 @@ func (r lockRole) do(op byte, arg uint16, late bool) string {
 		return said(l.RW.LockContext(ctx))
 	case 9:
 		return said(l.RW.Unlock())
-	case 10, 11:
+	case 10:
 		return try(l.RW.TryRLock())
+	case 11:
+		return said(l.RW.RLock())
 	case 12:
 		return said(l.RW.RLockContext(ctx))
 	case 13:
@@ -216,10 +218,15 @@ func modelLocks(_ byte, apart bool) func(bool, byte, uint16) (string, bool) {
 			if free {
 				readers[me]++
 			}
-			if op%lockOps == 12 {
+			switch {
+			case op%lockOps == 12:
 				return taken(free)
+			case op%lockOps == 10:
+				return ok(free), false
+			case !free: // it can't be cancelled
+				return "", false
 			}
-			return ok(free), false
+			return ok(), false
 		case 13:
 			if readers[me] == 0 {
 				return fails("not owner"), false
