@@ -76,6 +76,9 @@ func TestCancelKeepsUserDeadline(t *testing.T) {
 	ctx, cancel := context.WithTimeout(bg, 10*time.Millisecond)
 	defer cancel()
 	_, _, err := q.Recv(ctx, buf)
+	if time.Now().After(until) {
+		t.Skip("the machine is too busy: the Queue's own deadline came first")
+	}
 	wantErr(t, "Recv", err, context.DeadlineExceeded)
 	within(t, "Recv", func() { _, _, err = q.Recv(bg, buf) })
 	wantErr(t, "Recv", err, os.ErrDeadlineExceeded)

@@ -177,6 +177,9 @@ func TestCancelKeepsUserDeadline(t *testing.T) {
 			ctx, cancel := context.WithTimeout(bg, 10*time.Millisecond)
 			_, err := r.Recv(ctx, make([]byte, 1))
 			cancel()
+			if time.Now().After(until) {
+				t.Skip("the machine is too busy: the Conn's own deadline came first")
+			}
 			wantErr(t, "Recv", err, context.DeadlineExceeded)
 		}
 		var err error

@@ -148,7 +148,7 @@ func listInherited() error {
 	proc.Dispatch()
 	ctx := context.Background()
 	for _, limits := range []proc.Limits{{}, {Core: 1}} {
-		p, err := proc.Start(ctx, &proc.Cmd{Path: shell, Args: []string{"sh", "-c", "echo $(ls -l /proc/$$/fd | grep -c heirloom)"},
+		p, err := proc.Start(ctx, &proc.Cmd{Path: shell, Args: []string{"sh", "-c", "echo $(ls -l /proc/$$/fd 2>/dev/null | grep -c heirloom)"},
 			Stdout: os.Stdout, Limits: limits})
 		if err != nil {
 			return err

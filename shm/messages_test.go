@@ -11,6 +11,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -222,6 +223,7 @@ func TestCase214FlippingLength(t *testing.T) {
 			shm.WriteWord(mem, data, 1<<62)
 			shm.WriteWord(mem, data, 16)
 			shm.WriteWord(mem, data, 100)
+			runtime.Gosched() // or nothing stops it with asyncpreemptoff=1
 		}
 	}()
 	d, got := time.Second, map[int]int{}
