@@ -45,6 +45,7 @@ type tracer struct {
 	at    At
 	// inCall says that the last stop was at a system call's begin or end.
 	inCall bool
+	event  bool          // or that it was no signal's
 	took   time.Duration // of an undisturbed run to the end
 	word   []byte        // scratch
 }
@@ -89,6 +90,7 @@ func (t *tracer) stopped(ws unix.WaitStatus) error {
 	if !ws.Stopped() {
 		return errVictimGone
 	}
+	t.event = ws>>16 == eventStop
 	t.sig, t.inCall = 0, ws.StopSignal() == unix.SIGTRAP|0x80
 	if t.inCall {
 		return t.loadPC()

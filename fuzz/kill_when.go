@@ -81,10 +81,15 @@ func (t *tracer) toMoment(after time.Duration) (halt, error) {
 	if err := t.interrupt(); err != nil {
 		return 0, err
 	}
-	if t.pc == t.end {
-		return finished, t.clearBreaks()
+	if t.pc != t.end {
+		return atPoint, nil
 	}
-	return atPoint, nil
+	if t.event { // the breakpoint's own stop is still to come
+		if h, err := t.resume(nil); h != running || err != nil {
+			return h, err
+		}
+	}
+	return finished, t.clearBreaks()
 }
 
 // moments are random ones within the time that an undisturbed run took.
