@@ -12,9 +12,9 @@ import (
 // A party that has died is not counted: waiters leave by their context. A
 // process killed in the middle of Set has set nothing or woken everybody. It is
 // 4 bytes and works in any shared memory; memory that is not declared with
-// [Attach] must stay mapped until the calls on it have returned. In the
-// terminology of the Go memory model, Set synchronizes before the return of
-// each Wait that it ends.
+// [Attach] must stay mapped until the calls on it have returned. Its methods may be
+// called concurrently. In the terminology of the Go memory model, Set synchronizes
+// before the return of each Wait that it ends.
 type Event struct {
 	_ structs.HostLayout
 	_ noCopy

@@ -14,7 +14,8 @@ import (
 //
 // The zero value is nobody's. It is 16 bytes, aligned to 8, in memory that each
 // process has declared with [Attach]. The kernel wakes one sleeper: where
-// several processes watch one Liveness, who wakes first wakes the others.
+// several processes watch one Liveness, who wakes first wakes the others. Its
+// methods may be called concurrently.
 type Liveness struct {
 	_     structs.HostLayout
 	_     noCopy

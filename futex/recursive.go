@@ -41,7 +41,8 @@ func (o *Owner) check() {
 // locked once.
 //
 // The zero value is unlocked. It is 32 bytes, aligned to 8, in memory that each
-// process has declared with [Attach] (package shm does).
+// process has declared with [Attach] (package shm does). Its methods may be called
+// concurrently, by each goroutine with its own Owner.
 type RecursiveMutex struct {
 	_     structs.HostLayout
 	_     noCopy

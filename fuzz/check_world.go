@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// World is one state of a [Model], as the model's functions see it.
+// World is one state of a [Model], as the model's functions see it. It is theirs
+// while they run, one at a time.
 type World struct {
 	// P and T are the process and thread whose step it is; in Invariant, Final
 	// and Faults they mean nothing.

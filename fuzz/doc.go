@@ -15,8 +15,8 @@
 //
 // Only external test packages import it.
 //
-// For a protocol of your own: write it down as a [Model] first, which takes an
-// hour and finds most mistakes; then run the real one under [KillEach].
+// For a protocol of your own: write it down as a [Model] first, where a mistake is
+// cheapest; then run the real one under [KillEach].
 //
 //	Check       every order of the steps of a model          no process
 //	KillEach    one operation ──► killed at instruction k    a helper, by ptrace
@@ -30,8 +30,7 @@
 // # What it costs
 //
 // [Check] holds each state in memory once; 100,000 states take about a second.
-// [KillEach] takes 5 to 10 ms for each instruction that it kills at, mostly for the
-// start of the next helper. [Main] adds nothing to a run but a look at what is open
+// [KillEach] takes 5 to 10 ms for each instruction that it kills at. [Main] adds nothing to a run but a look at what is open
 // at its end.
 //
 // # Kernels

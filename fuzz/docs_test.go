@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -74,6 +75,7 @@ func undocumented(module fs.FS, pkg string) (found []string, err error) {
 	funcs(p.Funcs)
 	for _, t := range p.Types {
 		begins(t.Name, t.Doc, add)
+		together(t, add)
 		ofFields(fset, t, add)
 		values(t.Consts)
 		values(t.Vars)
@@ -188,6 +190,27 @@ func ofFields(fset *token.FileSet, t *doc.Type, add func(string, ...any)) {
 	}
 }
 
+// shared are the words of which one stands in the comment of a type that has
+// methods, or else of each method: who may call it concurrently.
+var shared = regexp.MustCompile(`concurren|goroutine|at once|at a time|any number|does not change`)
+
+// together wants that said of every type whose methods do more than to tell an
+// error.
+func together(t *doc.Type, add func(string, ...any)) {
+	var silent []string
+	for _, m := range t.Methods {
+		if m.Name == "Error" {
+			return
+		}
+		if m.Name != "String" && m.Name != "Name" && !shared.MatchString(m.Doc) {
+			silent = append(silent, m.Name)
+		}
+	}
+	if len(silent) > 0 && !shared.MatchString(t.Doc) {
+		add("%s: neither the type's comment nor those of %s say who may call them concurrently", t.Name, strings.Join(silent, ", "))
+	}
+}
+
 // ofFunc wants a comment that begins with the name and, if a context comes
 // first, says until when the call blocks and what the context's end does.
 func ofFunc(f *doc.Func, add func(string, ...any)) {
@@ -249,6 +272,8 @@ func TestDocumentationCanFail(t *testing.T) {
 		{"F waits until ctx ends", "Waits until ctx ends", "F: the comment"},
 		{"// These are many.\n", "", "X: no comment; p: Y: no comment"},
 		{"// a value", "", "V: no comment"},
+		{"func unexported", "// M does it.\nfunc (T) M() {}\n\nfunc unexported", "T: neither the type's comment nor those of M say"},
+		{"func unexported", "// M does it, once at a time.\nfunc (T) M() {}\n\nfunc unexported", ""},
 	} {
 		text := head + right
 		if row.old != "" && strings.Count(text, row.old) != 1 {

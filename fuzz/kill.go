@@ -13,6 +13,9 @@ type Options struct {
 	// scenario, without "_test".
 	Packages []string
 
+	// At says where the points are. Default: Instructions.
+	At At
+
 	// Points says at which points: "all", "tenth" or "1/N" (random ones, at
 	// least eight; fewer under the race detector), or a number of random points.
 	// Default: $RAWIPC_KILLPOINTS, else 4 with -short, else "tenth".

@@ -22,16 +22,20 @@ const (
 // binary becomes a helper rather than a second run of the tests.
 var canHelp bool
 
-// Dispatch makes a helper process of this one, if KillEach or PauseEach started
-// it as such, and then does not return; else it returns at once. [Main] calls
+// Dispatch makes a helper process of this one, if KillEach, PauseEach or FailEach
+// started it as such, and then does not return; else it returns at once. [Main] calls
 // it; a TestMain of another kind must call it first.
 func Dispatch() {
 	if os.Getenv(helperEnv) == "" {
 		canHelp = true
 		return
 	}
+	role := os.Getenv(helperEnv)
 	os.Unsetenv(helperEnv)
 	unix.CloseOnExec(helperFD)
+	if role == refusing {
+		beRefuser()
+	}
 	// The first thread stays with this loop: it leads the process, and its
 	// state must not depend on a tracer.
 	runtime.LockOSThread()

@@ -28,6 +28,9 @@ func (o *Options) fill(sc *Scenario) (err error) {
 			o.Points = "4"
 		}
 	}
+	if _, err := strconv.Atoi(o.Points); o.At == Moments && err != nil {
+		o.Points = "16"
+	}
 	if o.Seed == 0 {
 		if seed := os.Getenv("RAWIPC_SEED"); seed != "" {
 			if o.Seed, err = strconv.ParseUint(seed, 0, 64); err != nil {
@@ -142,14 +145,20 @@ func (s *stage) playCasts(rep *Report) error {
 func (s *stage) playCast(name string, rep *Report) (run Run, err error) {
 	run.Cast = name
 	var points []mark
+	var took time.Duration
 	for range s.lessons() { // undisturbed: the scenario works, and has points
 		r, err := s.try(-1, undisturbed, &run, rep)
 		if err != nil {
 			return run, err
 		}
-		points = merge(points, r.trail)
+		points, took = merge(points, r.trail), r.took
 	}
-	points = s.within(thin(points))
+	switch s.opts.At {
+	case Instructions:
+		points = s.within(thin(points))
+	case Moments:
+		points = s.moments(took)
+	}
 	run.Length = len(points)
 	for _, k := range s.sample(points) {
 		if run.failures() >= s.opts.MaxFailures {
@@ -210,7 +219,7 @@ func (s *stage) try(k int, to mark, run *Run, rep *Report) (round, error) {
 	}
 	f, l := s.code.place(r.pc)
 	rep.Traces = append(rep.Traces, Trace{
-		Cast: run.Cast, K: k, Pass: to.n, Func: f, Line: l,
+		Cast: run.Cast, K: k, Pass: to.n, Func: f, Line: to.whence() + l,
 		Asleep: r.halt == asleepAtPoint, Finished: r.halt == finished,
 		Stuck: r.stuck, Corrupt: r.corrupt, Words: r.words,
 	})

@@ -11,6 +11,7 @@ import (
 type round struct {
 	halt    halt
 	trail   []mark // the points passed before the halt
+	took    time.Duration
 	pc      uint64
 	stuck   []string
 	corrupt []string
@@ -61,6 +62,7 @@ func (s *stage) perform(to mark, r *round) error {
 	}
 	t, err := attach(v, s.code, s.cpu, s.opts.Patience)
 	if err == nil {
+		t.at = s.opts.At
 		err = s.halt(t, to, r)
 	}
 	if err != nil {
@@ -85,7 +87,7 @@ func (s *stage) halt(t *tracer, to mark, r *round) (err error) {
 		v.pump(0)
 		return slices.ContainsFunc(v.inbox, func(m message) bool { return m.Do == "do" })
 	})
-	r.pc, r.trail = t.pc, t.trail
+	r.pc, r.trail, r.took = t.pc, t.trail, t.took
 	s.steps += t.steps
 	if err = errors.Join(err, lost); err != nil {
 		return err

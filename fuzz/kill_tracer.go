@@ -41,8 +41,13 @@ type tracer struct {
 	soft  bool   // no breakpoint registers: step through everything
 	trail []mark // the points passed
 	pc    uint64
-	sig   int    // to be delivered at the next resume
-	word  []byte // scratch
+	sig   int // to be delivered at the next resume
+	at    At
+	// inCall says that the last stop was at a system call's begin or end.
+	inCall bool
+	event  bool          // or that it was no signal's
+	took   time.Duration // of an undisturbed run to the end
+	word   []byte        // scratch
 }
 
 // attach seizes the victim's thread, stops it and ties its life to ours.
@@ -59,7 +64,7 @@ func attach(p *player, code *codeMap, cpu int, sleep time.Duration) (*tracer, er
 	if err := t.interrupt(); err != nil {
 		return t, err
 	}
-	return t, os.NewSyscallError("ptrace", unix.PtraceSetOptions(p.tid, unix.PTRACE_O_EXITKILL))
+	return t, os.NewSyscallError("ptrace", unix.PtraceSetOptions(p.tid, unix.PTRACE_O_EXITKILL|unix.PTRACE_O_TRACESYSGOOD))
 }
 
 // interrupt stops the victim wherever it is; a system call that it sleeps in
@@ -85,7 +90,11 @@ func (t *tracer) stopped(ws unix.WaitStatus) error {
 	if !ws.Stopped() {
 		return errVictimGone
 	}
-	t.sig = 0
+	t.event = ws>>16 == eventStop
+	t.sig, t.inCall = 0, ws.StopSignal() == unix.SIGTRAP|0x80
+	if t.inCall {
+		return t.loadPC()
+	}
 	if sig := ws.StopSignal(); sig != unix.SIGTRAP && ws>>16 != eventStop {
 		t.sig = int(sig)
 	}
@@ -118,7 +127,17 @@ func (t *tracer) walk(to mark, blocked func(), broken func() bool) (h halt, err 
 	if h, err = t.runTo(t.begin, nil); h != running || err != nil {
 		return h, err
 	}
-	if to != undisturbed && !t.soft {
+	switch {
+	case t.at == Calls:
+		return t.toCall(pass, asleep)
+	case t.at == Moments && to == undisturbed:
+		begin := time.Now()
+		h, err = t.arrive(to, pass, asleep)
+		t.took = time.Since(begin)
+		return h, err
+	case t.at == Moments:
+		return t.toMoment(time.Duration(to.n))
+	case to != undisturbed && !t.soft:
 		return t.arrive(to, pass, asleep)
 	}
 	limit, prev := time.Now().Add(bootTime), t.pc

@@ -15,7 +15,7 @@ import (
 )
 
 // Holdings is what this process holds of the things that outlive a forgotten
-// Close: see [Hold].
+// Close: see [Hold]. It does not change.
 type Holdings struct {
 	// Threads and Goroutines are for those who want to bound them; they are
 	// not part of Leaks, for the runtime keeps threads.

@@ -16,8 +16,9 @@ import (
 // but with CI=true in the environment, which promises that everything is
 // there, the test fails.
 //
-// Two names are rights rather than programs, and have no path: "ptrace" is to
-// trace a child, "namespaces" to make mount, IPC and PID namespaces.
+// Three names are rights rather than programs, and have no path: "ptrace" is to
+// trace a child, "seccomp" to answer for a thread's system calls, "namespaces"
+// to make mount, IPC and PID namespaces.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	if errName, _ := withoutAs("clone3"); errName == "EPERM" && (name == "gcc" || name == "python3") {
@@ -38,6 +39,8 @@ func tool(name string) (path string, err error) {
 	switch name {
 	case "ptrace":
 		return "", canTrace()
+	case "seccomp":
+		return "", canListen()
 	case "namespaces":
 		const flags = unix.CLONE_NEWNS | unix.CLONE_NEWIPC | unix.CLONE_NEWPID
 		return "", child(&syscall.SysProcAttr{Cloneflags: flags}).Run()

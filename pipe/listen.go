@@ -125,7 +125,11 @@ func bind(fd int, name string, st *unix.Stat_t) error {
 	case name[0] == '@':
 		return nil
 	}
-	return os.NewSyscallError("lstat", unix.Lstat(name, st))
+	if err := unix.Lstat(name, st); err != nil {
+		unix.Unlink(name) // nobody else will
+		return os.NewSyscallError("lstat", err)
+	}
+	return nil
 }
 
 // stale says whether name is a socket that nobody listens at.

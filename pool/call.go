@@ -88,7 +88,8 @@ func roundTrip[In, Out any](ctx context.Context, p *Pool, w *worker, h *handler,
 	return nil
 }
 
-// A Pending is a call that runs: Python's AsyncResult.
+// A Pending is a call that runs: Python's AsyncResult. Its methods may be called
+// concurrently, and again.
 type Pending[Out any] struct {
 	done chan struct{}
 	out  Out

@@ -353,3 +353,45 @@ var stay = pool.RegisterInit("stay", func(context.Context, int) error {
 	pool.AtExit(func() { time.Sleep(time.Hour) })
 	return nil
 })
+
+// Ctrl-C reaches the workers, too, and is none of their business: calls go on.
+func TestCtrlCIsTheCallers(t *testing.T) {
+	p := newPool(t, 2)
+	call := sleep.Go(within(t), p, 100*time.Millisecond)
+	until(t, "a busy worker", func() bool { return p.Stats().Busy == 1 })
+	before := p.Stats().Workers
+	for _, w := range before {
+		syscall.Kill(w.Pid, syscall.SIGINT)
+	}
+	if _, err := call.Wait(within(t)); err != nil {
+		t.Error(err)
+	}
+	for _, w := range before {
+		if ended(w.Pid) {
+			t.Errorf("worker %d has ended", w.Pid)
+		}
+	}
+}
+
+// A call that is given up in the middle of a large argument or result ends its
+// worker at once: that does not wait for the rest.
+func TestCancelInTheMiddle(t *testing.T) {
+	p := poolOf(t, &pool.Config{Workers: 1, WaitDelay: time.Hour})
+	in := make([]byte, 64<<20)
+	for i := range 4 {
+		ctx, cancel := context.WithTimeout(bg, 3*time.Millisecond)
+		var err error
+		if i%2 == 0 {
+			_, err = echo.Call(ctx, p, in)
+		} else {
+			_, err = large.Call(ctx, p, len(in))
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		cancel()
+		healthy(t, p, 1)
+	}
+}
+
+var large = pool.Register("large", func(_ context.Context, n int) ([]byte, error) { return make([]byte, n), nil })

@@ -61,8 +61,8 @@
 // While both sides are awake a call makes no system call; to wake a worker that
 // sleeps is one, and one wakes the caller. A call holds a thread while it sleeps for
 // its reply, and none while it waits for a worker to become idle. The pool itself
-// has one goroutine a worker, which waits for its end and forwards its standard
-// error.
+// has two goroutines a worker, which wait for its end and forward its standard
+// error, and no thread.
 //
 // # When a process is killed
 //

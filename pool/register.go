@@ -82,7 +82,8 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 	return fn
 }
 
-// An InitFunc is a function that workers run before their first call.
+// An InitFunc is a function that workers run before their first call. With may be
+// called concurrently.
 type InitFunc[A any] struct {
 	run *proc.Func[initArgs[A]]
 }

@@ -25,7 +25,8 @@ type workerArgs struct {
 // server is the worker's side of a worker.
 type server struct {
 	workerArgs
-	head  // of the request that is served
+	life  context.Context // the worker's, not that of a call
+	head                  // of the request that is served
 	init  func() error
 	codec shm.Codec
 	buf   []byte // of the last []byte that came, used again
@@ -40,7 +41,7 @@ func work(ctx context.Context, a workerArgs, init func() error) (err error) {
 	// means; a caught signal, unlike an ignored one, is no affair of programs
 	// that functions start.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
-	s := &server{workerArgs: a, init: init}
+	s := &server{workerArgs: a, life: ctx, init: init}
 	counts := a.Counts.Ptr()
 	if s.codec, err = shm.LookupCodec(a.Codec); err != nil {
 		return err
@@ -57,7 +58,7 @@ func work(ctx context.Context, a workerArgs, init func() error) (err error) {
 			counts.Since.Store(time.Now().UnixNano())
 			counts.Func.Store(s.what)
 			if err := s.serve(ctx); err != nil && s.lost == nil {
-				s.fail(ctx, err)
+				s.fail(err)
 			}
 			counts.Func.Store(0)
 		}
@@ -87,7 +88,7 @@ func (s *server) serve(ctx context.Context) (err error) {
 	}
 	h := registered(s.what)
 	if h == nil {
-		_, s.lost = take(ctx, s.Calls, s.head, nil)
+		_, s.lost = take(s.life, s.Calls, s.head, nil)
 		return errors.New("the function is not registered in the worker: Register it in a package variable, or in main before proc.Dispatch")
 	}
 	if s.items > 0 {
@@ -102,7 +103,7 @@ func serve[In, Out any](ctx context.Context, s *server, fi, fo form, f func(cont
 	if fi.bytes {
 		*any(&in).(*[]byte) = s.buf
 	}
-	lost, err := get(context.Background(), s.Calls, s.head, fi, s.codec, &in)
+	lost, err := get(s.life, s.Calls, s.head, fi, s.codec, &in)
 	if s.lost = lost; lost != nil || err != nil {
 		return fmt.Errorf("decoding the argument: %w", errors.Join(lost, err))
 	}
@@ -117,7 +118,7 @@ func serve[In, Out any](ctx context.Context, s *server, fi, fo form, f func(cont
 	if s.items == 0 && s.call > 1 {
 		s.Counts.Ptr().Items.Add(1)
 	}
-	s.reply(ctx, replyOK, payload)
+	s.reply(replyOK, payload)
 	if fi.bytes {
 		s.buf = thin(*any(&in).(*[]byte))
 	}
@@ -132,20 +133,20 @@ func thin(buf []byte) []byte {
 	return buf
 }
 
-func (s *server) reply(ctx context.Context, what uint64, payload []byte) {
+func (s *server) reply(what uint64, payload []byte) {
 	s.Calls.SetSpin(-1)
 	if s.flags&flagSpin != 0 {
 		s.Calls.SetSpin(0)
 	}
-	s.lost = send(ctx, s.Replies, head{call: s.call, what: what, items: s.items}, payload)
+	s.lost = send(s.life, s.Replies, head{call: s.call, what: what, items: s.items}, payload)
 }
 
-func (s *server) fail(ctx context.Context, err error) {
+func (s *server) fail(err error) {
 	payload, err := gob.Marshal(failureOf(err, s.item))
 	if err != nil {
 		payload, _ = gob.Marshal(failure{TaskError: TaskError{Msg: err.Error()}})
 	}
-	s.reply(ctx, replyError, payload)
+	s.reply(replyError, payload)
 }
 
 var exits struct {

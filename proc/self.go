@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// Child is this process, as its parent made it.
+// Child is this process, as its parent made it. It does not change.
 type Child struct {
 	name   string
 	parent int // 0: unknown

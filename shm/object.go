@@ -36,8 +36,12 @@ func FromFile(f *os.File, attr *Attr) (*Object, error) {
 			return os.NewSyscallError("fstat", err)
 		}
 		s, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0)
-		if err == nil {
+		switch err {
+		case nil:
 			seals = s
+		case unix.EINVAL: // memory of a kind that has no seals
+		default:
+			return os.NewSyscallError("fcntl", err)
 		}
 		return nil
 	})

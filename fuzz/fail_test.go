@@ -1,0 +1,73 @@
+package fuzz_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rawipc/rawipc/fuzz"
+)
+
+// The calls are counted one by one, each is refused, and nothing of the Go
+// runtime's or of another thread's is.
+func TestFailEachCounts(t *testing.T) {
+	var refused []int
+	rep := fuzz.FailEach(t, &fuzz.Faults{Errnos: []unix.Errno{unix.EXFULL}}, func(fail func(func() error) error) error {
+		at := 0
+		err := fail(func() error {
+			for i := 1; i <= 3; i++ {
+				if _, err := unix.FcntlInt(0, unix.F_GETFD, 0); err != nil {
+					at = i
+					return os.NewSyscallError("fcntl", err)
+				}
+				done := make(chan error)
+				go func() { // elsewhere
+					_, err := unix.FcntlInt(0, unix.F_GETFD, 0)
+					done <- err
+				}()
+				if err := <-done; err != nil {
+					return fmt.Errorf("another thread: %v", err)
+				}
+			}
+			return nil
+		})
+		if (err == nil) != (at == 0) {
+			return fmt.Errorf("the operation failed at %d, fail returned %v", at, err)
+		}
+		refused = append(refused, at)
+		return nil
+	})
+	if want := []int{1, 2, 3, 0}; !slices.Equal(refused, want) || rep.Sites != 3 || rep.Rounds != 3 || rep.Tolerated != 0 {
+		t.Errorf("refused %v and %+v, want %v", refused, rep, want)
+	}
+}
+
+// What an operation forgets when a call fails, and errors that tell nothing.
+func TestFailEachFinds(t *testing.T) {
+	if isChild(t) {
+		fuzz.FailEach(t, &fuzz.Faults{Errnos: []unix.Errno{unix.EMFILE}}, func(fail func(func() error) error) error {
+			return fail(func() error {
+				fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+				if err != nil {
+					return errors.New("no luck")
+				}
+				if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil {
+					return os.NewSyscallError("fcntl", err) // and fd?
+				}
+				return unix.Close(fd)
+			})
+		})
+		return
+	}
+	out, err := again(t, t.Name())
+	for _, want := range []string{"EMFILE at system call 1, eventfd2", "no luck", "EMFILE at system call 2, fcntl", "left behind: descriptor"} {
+		if err == nil || !strings.Contains(out, want) {
+			t.Errorf("%v, without %q:\n%s", err, want, out)
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package shm_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rawipc/rawipc/fuzz"
+	"github.com/rawipc/rawipc/shm"
+)
+
+// withName plays a round about a name, which is gone when it is over.
+func withName(name string, r fuzz.Round) fuzz.Round {
+	return func(fail func(func() error) error) error {
+		defer shm.Unlink(name)
+		return r(fail)
+	}
+}
+
+// existing is the round of an opener of a name.
+func existing[T io.Closer, U io.Closer](name string, create func(string) (T, error), open func(string) (U, error), use func(U) error) fuzz.Round {
+	return func(fail func(func() error) error) error {
+		first, err := create(name)
+		if err != nil {
+			return err
+		}
+		defer shm.Unlink(name)
+		defer first.Close()
+		return fuzz.Making(func() (U, error) { return open(name) }, use)(fail)
+	}
+}
+
+// ends are both of a ring.
+type ends struct {
+	w *shm.RingWriter
+	r *shm.RingReader
+}
+
+func (e ends) Close() error {
+	err := e.w.Close()
+	if e := e.r.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Every system call of every operation that makes some fails: the error says
+// which and why, nothing is left behind, and the next try works.
+func TestErrnos(t *testing.T) {
+	name := fmt.Sprintf("/rawipc-errno-%d", os.Getpid())
+	newEnds := func() (ends, error) {
+		w, r, err := shm.NewRing(4096)
+		return ends{w, r}, err
+	}
+	ctx := t.Context()
+	pass := func(e ends) error {
+		if err := e.w.Send(ctx, []byte("seven")); err != nil {
+			return err
+		}
+		buf := make([]byte, 16)
+		n, err := e.r.Recv(ctx, buf)
+		if err == nil && string(buf[:n]) != "seven" {
+			err = fmt.Errorf("received %q", buf[:n])
+		}
+		return err
+	}
+	through := func(q *shm.Queue[int]) error {
+		if err := q.Send(ctx, 7); err != nil {
+			return err
+		}
+		v, err := q.Recv(ctx)
+		if err == nil && v != 7 {
+			err = fmt.Errorf("received %d", v)
+		}
+		return err
+	}
+	letter := func(q *shm.MessageQueue) error {
+		if err := q.Send(ctx, []byte("seven")); err != nil {
+			return err
+		}
+		_, err := q.Recv(ctx, make([]byte, 16))
+		return err
+	}
+	object := func(q *shm.ObjectQueue[string]) error {
+		if err := q.Send(ctx, "seven"); err != nil {
+			return err
+		}
+		_, err := q.Recv(ctx)
+		return err
+	}
+	store := func(v *shm.Value[[4]int]) error { return v.Store([4]int{7}) }
+	sort := func(a *shm.Array[int]) error { return a.Update(func(xs []int) error { xs[0]++; return nil }) }
+	grown := func(o *shm.Object) error {
+		m, err := o.Map(0, 8192, shm.ReadWrite)
+		if err != nil {
+			return err
+		}
+		_, err = m.WriteAt([]byte("x"), 8000)
+		if e := m.Close(); err == nil {
+			err = e
+		}
+		return err
+	}
+	type obj = *shm.Object
+	anon := func() (obj, error) { return shm.CreateAnon("errno", 8192, nil) }
+	create := func(n string) (obj, error) { return shm.Create(n, 8192, nil) }
+	rows := []struct {
+		name string
+		fuzz.Round
+		fuzz.Faults
+	}{
+		{name: "CreateAnon", Round: fuzz.Making(anon, grown)},
+		{name: "Create", Round: withName(name, fuzz.Making(func() (obj, error) { return create(name) }, grown))},
+		{name: "Open", Round: existing(name, create, func(n string) (obj, error) { return shm.Open(n, nil) }, grown)},
+		{name: "OpenReadOnly", Round: existing(name, create, func(n string) (obj, error) { return shm.OpenReadOnly(n, nil) }, nil)},
+		{name: "Map", Round: fuzz.Using(anon, grown, grown), Faults: fuzz.Faults{Spare: []string{"munmap"}}},
+		{name: "NewShared", Round: fuzz.Making(func() (*shm.Shared[int], error) { return shm.New[int](nil) }, nil)},
+		{name: "NewValue", Round: fuzz.Making(func() (*shm.Value[[4]int], error) { return shm.NewValue([4]int{}) }, store)},
+		{name: "NewArray", Round: fuzz.Making(func() (*shm.Array[int], error) { return shm.NewArray(make([]int, 4)) }, sort)},
+		{name: "NewQueue", Round: fuzz.Making(func() (*shm.Queue[int], error) { return shm.NewQueue[int](4) }, through)},
+		{name: "NewMessageQueue", Round: fuzz.Making(func() (*shm.MessageQueue, error) { return shm.NewMessageQueue(4096) }, letter)},
+		{name: "NewObjectQueue", Round: fuzz.Making(func() (*shm.ObjectQueue[string], error) { return shm.NewObjectQueue[string](4096, "") }, object)},
+		{name: "NewRing", Round: fuzz.Making(newEnds, pass)},
+		{name: "Value.Store", Round: fuzz.Using(func() (*shm.Value[[4]int], error) { return shm.NewValue([4]int{}) }, store, store)},
+		{name: "Array.Update", Round: fuzz.Using(func() (*shm.Array[int], error) { return shm.NewArray(make([]int, 4)) }, sort, sort)},
+		{name: "Queue", Round: fuzz.Using(func() (*shm.Queue[int], error) { return shm.NewQueue[int](4) }, through, through)},
+		{name: "MessageQueue", Round: fuzz.Using(func() (*shm.MessageQueue, error) { return shm.NewMessageQueue(4096) }, letter, letter)},
+		{name: "Ring", Round: fuzz.Using(newEnds, pass, pass)},
+		{name: "CreateQueue", Round: withName(name, fuzz.Making(func() (*shm.Queue[int], error) { return shm.CreateQueue[int](name, 4, nil) }, through))},
+		{name: "OpenQueue", Round: existing(name, func(n string) (*shm.Queue[int], error) { return shm.CreateQueue[int](n, 4, nil) },
+			func(n string) (*shm.Queue[int], error) { return shm.OpenQueue[int](n, nil) }, through)},
+		{name: "OpenArray", Round: existing(name, func(n string) (*shm.Array[int], error) { return shm.CreateArray(n, []int{1}, nil) },
+			func(n string) (*shm.Array[int], error) { return shm.OpenArray[int](n, nil) }, sort)},
+		{name: "Unlink", Round: func(fail func(func() error) error) error {
+			o, err := create(name)
+			if err != nil {
+				return err
+			}
+			defer o.Close()
+			if err := fail(func() error { return shm.Unlink(name) }); err != nil {
+				return shm.Unlink(name)
+			}
+			return nil
+		}},
+		{name: "Sweep", Round: func(fail func(func() error) error) error {
+			fail(func() error { _, err := shm.Sweep(name[1:]); return err })
+			_, err := shm.Sweep(name[1:])
+			return err
+		}},
+		{name: "PassFiles", Round: fuzz.Using(func() (*shm.Queue[int], error) { return shm.NewQueue[int](4) }, func(q *shm.Queue[int]) error {
+			files, err := q.PassFiles()
+			if err == nil && len(files) == 0 {
+				err = errors.New("no files")
+			}
+			return err
+		}, through)},
+		{name: "Notify", Round: fuzz.Using(func() (*shm.Queue[int], error) { return shm.NewQueue[int](4) }, func(q *shm.Queue[int]) error {
+			_, err := q.Notify()
+			return err
+		}, through)},
+	}
+	errnos := []syscall.Errno{unix.EINTR, unix.EXFULL, unix.ENOMEM, unix.ENOSPC, unix.EMFILE, unix.EPERM}
+	if testing.Short() {
+		errnos = errnos[:2] // one that is told apart, one that is not known
+	}
+	sites, rounds := 0, 0
+	for _, r := range rows {
+		t.Run(r.name, func(t *testing.T) {
+			r.Errnos = errnos
+			rep := fuzz.FailEach(t, &r.Faults, r.Round)
+			t.Logf("%d system calls, %d rounds, %d without an error", rep.Sites, rep.Rounds, rep.Tolerated)
+			sites += rep.Sites
+			rounds += rep.Rounds
+		})
+	}
+	t.Logf("%d sites, %d calls refused", sites, rounds)
+}
