@@ -66,6 +66,9 @@ func (p *Process) awaitHello(ctx context.Context, r *os.File, program bool) erro
 	case ctx.Err() != nil:
 		return fmt.Errorf("process %d had not reached proc.Dispatch: %w", p.pid, ctx.Err())
 	}
+	if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the hello of process %d: %w", p.pid, err)
+	}
 	if p.ended(err) {
 		state, err := p.outcome()
 		if state == nil || state.Signal() != 0 {

@@ -189,6 +189,9 @@ func (l *launch) channels(request []byte) error {
 	l.fds = append(l.fds, pipe[1])
 	unix.SetNonblock(pipe[0], true)
 	l.hello = os.NewFile(uintptr(pipe[0]), "hello")
+	if err := l.hello.SetReadDeadline(time.Time{}); err != nil {
+		return fmt.Errorf("the poller refuses a pipe: %w", err) // nothing could end the wait
+	}
 	l.p.report, err = dup(fd)
 	return err
 }

@@ -12,8 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-	"unsafe"
 
+	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/proc"
 	"github.com/rawipc/rawipc/shm"
 
@@ -345,15 +345,9 @@ var scribbler = proc.Register("shm_test/scribbler", func(ctx context.Context, a 
 	r := rand.New(rand.NewPCG(a.Seed, 2))
 	for ctx.Err() == nil {
 		area := areas[r.IntN(len(areas))]
-		for range 1 + r.IntN(10_000) {
-			at := area.From + r.IntN(area.To-area.From)&^3
-			if at%8 != 0 || area.To-at < 8 || r.IntN(2) == 0 {
-				p := (*uint32)(unsafe.Pointer(&mem[at]))
-				atomic.StoreUint32(p, uint32(scribbledWord(r, mem, uint64(*p))))
-				continue
-			}
-			p := (*uint64)(unsafe.Pointer(&mem[at]))
-			atomic.StoreUint64(p, scribbledWord(r, mem, *p))
+		from, bursts := (area.From+7)&^7, 0
+		if area.To-from >= 8 {
+			fuzz.Scribble(mem[from:area.To], r.Uint64(), func() bool { bursts++; return bursts > 10 })
 		}
 		if r.IntN(2) == 0 { // else nothing would ever go well again
 			copy(mem, good)
@@ -361,31 +355,6 @@ var scribbler = proc.Register("shm_test/scribbler", func(ctx context.Context, a 
 	}
 	return nil
 })
-
-// scribbledWord is what to write over old: anything, or something near by.
-func scribbledWord(r *rand.Rand, mem []byte, old uint64) uint64 {
-	switch r.IntN(10) {
-	case 0:
-		return r.Uint64()
-	case 1:
-		return r.Uint64() & (1<<r.IntN(40) - 1)
-	case 2:
-		return old + 1
-	case 3:
-		return old - 1
-	case 4:
-		return 0
-	case 5:
-		return ^uint64(0)
-	case 6:
-		return old ^ 1<<r.IntN(64)
-	case 7:
-		return *(*uint64)(unsafe.Pointer(&mem[r.IntN(len(mem)/8)*8]))
-	case 8:
-		return uint64(8 * r.IntN(1024))
-	}
-	return old + 8*uint64(r.IntN(64))
-}
 
 func TestCase213Scribbler(t *testing.T) {
 	d := 10 * time.Second
