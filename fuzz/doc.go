@@ -46,8 +46,8 @@
 //     ([Without]).
 //
 // Three mistakes that were planted to see who finds them: a Cond that wakes
-// without naming the word before it, which only matters when the waker dies
-// between two instructions ([KillEach]); a ring reader that trusts a length
+// a sleeper before it gives it the signal, so that the wake is lost if the waker
+// is slow between the two ([PauseEach], 3 of 35 points stuck); a ring reader that trusts a length
 // ([Scribble], within a second, by a panic); and a RecvFiles that forgets
 // descriptors which it refuses (the leak gate of [Main]).
 //
