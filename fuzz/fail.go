@@ -118,6 +118,9 @@ func failOnce(t testing.TB, r *refuser, o *Faults, n int, errno syscall.Errno, r
 		return result
 	})
 	watchdog.Stop()
+	if errors.Is(lost, unix.EBUSY) {
+		t.Skip("a container's manager listens to this process's system calls, and the kernel allows one listener")
+	}
 	if lost != nil {
 		t.Fatal(lost)
 	}
