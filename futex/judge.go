@@ -37,13 +37,10 @@ func judgeByFile(f *os.File) (judge, uint32, error) {
 	// A description of our own: a lock on one that another process has too
 	// would outlive us.
 	var own *os.File
-	c, err := f.SyscallConn()
-	if err == nil {
-		cerr := c.Control(func(fd uintptr) {
-			own, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDWR, 0)
-		})
-		err = errors.Join(cerr, err)
-	}
+	err := onFd(f, func(fd int) (err error) {
+		own, err = os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", fd), os.O_RDWR, 0)
+		return err
+	})
 	if err != nil {
 		return nil, 0, fmt.Errorf("futex: Attach: %w", err)
 	}
@@ -108,7 +105,7 @@ func onFd(f *os.File, call func(fd int) error) error {
 		}
 	})
 	if cerr != nil {
-		return cerr
+		return os.ErrClosed // the poller has a private error for it
 	}
 	return err
 }
