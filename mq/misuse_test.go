@@ -1,0 +1,57 @@
+package mq_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/rawipc/rawipc/mq"
+)
+
+// What each call says of a Queue that is closed, and of a context that is over.
+func TestMisused(t *testing.T) {
+	closed, _ := fresh(t, small(1))
+	must(t, closed.Close())
+	q, _ := fresh(t, small(1))
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	buf := make([]byte, 64)
+	file, err := os.Open(os.DevNull)
+	must(t, err)
+	must(t, file.Close())
+	for _, c := range []struct {
+		what string
+		want error
+		call func() error
+	}{
+		{"Send", os.ErrClosed, func() error { return closed.Send(t.Context(), nil, 0) }},
+		{"TrySend", os.ErrClosed, func() error { _, err := closed.TrySend(nil, 0); return err }},
+		{"Recv", os.ErrClosed, func() error { _, _, err := closed.Recv(t.Context(), buf); return err }},
+		{"TryRecv", os.ErrClosed, func() error { _, _, _, err := closed.TryRecv(buf); return err }},
+		{"Stat", os.ErrClosed, func() error { _, err := closed.Stat(); return err }},
+		{"Notify", os.ErrClosed, func() error { return closed.Notify(t.Context()) }},
+		{"SetDeadline", os.ErrClosed, func() error { return closed.SetDeadline(time.Now()) }},
+		{"SetReadDeadline", os.ErrClosed, func() error { return closed.SetReadDeadline(time.Now()) }},
+		{"SetWriteDeadline", os.ErrClosed, func() error { return closed.SetWriteDeadline(time.Now()) }},
+		{"PassFiles", os.ErrClosed, func() error { _, err := closed.PassFiles(); return err }},
+		{"Close", os.ErrClosed, closed.Close},
+		{"TakeFiles of a closed file", os.ErrClosed, func() error { return new(mq.Queue).TakeFiles([]*os.File{file}) }},
+
+		{"Send", context.Canceled, func() error { return q.Send(over, nil, 0) }},
+		{"Recv", context.Canceled, func() error { _, _, err := q.Recv(over, buf); return err }},
+		{"Notify", context.Canceled, func() error { return q.Notify(over) }},
+	} {
+		within(t, c.what, func() { wantErr(t, c.what, c.call(), c.want) })
+	}
+	// A deadline for both directions at once, and none again.
+	must(t, q.SetDeadline(time.Now()))
+	_, _, err = q.Recv(t.Context(), buf)
+	wantErr(t, "Recv after the deadline", err, os.ErrDeadlineExceeded)
+	must(t, q.SetDeadline(time.Time{}))
+	must(t, q.Send(t.Context(), []byte("still"), 1))
+	n, _, err := q.Recv(t.Context(), buf)
+	if must(t, err); string(buf[:n]) != "still" {
+		t.Errorf("got %q", buf[:n])
+	}
+}
