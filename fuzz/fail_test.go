@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,6 +51,7 @@ func TestFailEachCounts(t *testing.T) {
 // What an operation forgets when a call fails, and errors that tell nothing.
 func TestFailEachFinds(t *testing.T) {
 	if isChild(t) {
+		fuzz.LeakPatience(100 * time.Millisecond)
 		fuzz.FailEach(t, &fuzz.Faults{Errnos: []unix.Errno{unix.EMFILE}}, func(fail func(func() error) error) error {
 			return fail(func() error {
 				fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)

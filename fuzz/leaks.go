@@ -27,7 +27,7 @@ type Holdings struct {
 
 // leakPatience is how long Leaks waits for what ends by itself, such as a
 // child that was just killed.
-const leakPatience = 5 * time.Second
+var leakPatience = 5 * time.Second
 
 // Hold writes down the open descriptors and what they lead to, the children,
 // dead or alive, the mappings of files that have no other name than a memfd

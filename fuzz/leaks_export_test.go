@@ -1,4 +1,9 @@
 package fuzz
 
+import "time"
+
+// LeakPatience is for tests that leave something behind, and would wait in vain.
+func LeakPatience(d time.Duration) { leakPatience = d }
+
 // LeaksNow is Leaks without its patience.
 func (h *Holdings) LeaksNow() []string { return h.beyond(Hold()) }

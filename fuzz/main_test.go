@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/rawipc/rawipc/fuzz"
@@ -29,6 +30,7 @@ func isChild(t *testing.T) bool { return os.Getenv(childEnv) == t.Name() }
 
 func TestMainFailsOnLeaks(t *testing.T) {
 	if isChild(t) {
+		fuzz.LeakPatience(100 * time.Millisecond)
 		if _, err := unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
 			t.Fatal(err)
 		}

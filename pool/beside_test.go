@@ -85,7 +85,7 @@ func TestFigures(t *testing.T) {
 	if out, err := exec.Command(gcc, "-O2", "-Wall", "-Werror", "-o", c, "testdata/beside.c").CombinedOutput(); err != nil {
 		t.Fatalf("gcc: %v\n%s", err, out)
 	}
-	turns, rounds := 5, 3000
+	turns, rounds := 3, 3000
 	if testing.Short() {
 		turns, rounds = 2, 500
 	}

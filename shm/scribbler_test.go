@@ -357,7 +357,7 @@ var scribbler = proc.Register("shm_test/scribbler", func(ctx context.Context, a 
 })
 
 func TestCase213Scribbler(t *testing.T) {
-	d := 10 * time.Second
+	d := 5 * time.Second
 	switch {
 	case *long:
 		d = time.Minute
