@@ -113,8 +113,8 @@ func (q *MessageQueue) get(e *end, head uint64, buf []byte, grow bool) ([]byte, 
 	default:
 		into = buf[:n]
 	}
-	first := copyPieces(into, q.data[(at+recordHead)&(q.size-1):])
-	copyPieces(into[first:], q.data)
+	first := copyLong(into, q.data[(at+recordHead)&(q.size-1):])
+	copyLong(into[first:], q.data)
 	q.commit(e, &q.st.send, after(head, recordSize(int(n))))
 	return buf, int(n), nil
 }

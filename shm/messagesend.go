@@ -79,8 +79,8 @@ func (q *MessageQueue) put(tail uint64, msg []byte) {
 	at := tail & (q.size - 1) &^ 7
 	q.setLength(at, len(msg))
 	rest := q.data[(at+recordHead)&(q.size-1):]
-	n := copyPieces(rest, msg)
-	copyPieces(q.data, msg[n:])
+	n := copyLong(rest, msg)
+	copyLong(q.data, msg[n:])
 }
 
 // free reports whether need bytes fit. The caller holds the lock.

@@ -12,6 +12,8 @@ import (
 // edges hide races between them, never invent one.
 var racePoint byte
 
+const raceEnabled = true
+
 func raceAcquire()    { runtime.RaceAcquire(unsafe.Pointer(&racePoint)) }
 func (s *seat) free() { s.state.Store(seatFree) }
 

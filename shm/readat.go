@@ -65,10 +65,6 @@ func (m *Mapping) checkAt(off int64) error {
 	return nil
 }
 
-// copyPiece is how much is copied at once: Go's copy of a mebibyte in one piece
-// takes 1.7 times as long, as it goes by another way through the caches.
-const copyPiece = 64 << 10
-
 // copyOut is copy, of which the faults in mem become an error: n is then what was
 // copied for sure. The descriptor would do as well (pread never faults), but a
 // call into the kernel takes longer than the copy of a small record.
@@ -81,8 +77,8 @@ func copyOut(dst, src, mem []byte) (n int, err error) {
 		}
 	}()
 	for n < total {
-		end := min(n+copyPiece, total)
-		copy(dst[n:end], src[n:end])
+		end := min(n+longPiece, total)
+		copyLong(dst[n:end], src[n:end])
 		n = end
 	}
 	return n, nil

@@ -226,16 +226,3 @@ func (o *ring) close() error {
 }
 
 func recordSize(n int) uint64 { return recordHead + (uint64(n)+7)&^7 }
-
-const piece = 64 << 10
-
-// copyPieces copies like copy. Go's copy of much at once goes past the cache,
-// which for a message of 1 MiB that is still hot takes twice as long.
-func copyPieces(dst, src []byte) int {
-	n := min(len(dst), len(src))
-	for at := 0; at < n; at += piece {
-		end := min(at+piece, n)
-		copy(dst[at:end], src[at:end])
-	}
-	return n
-}

@@ -14,6 +14,7 @@ type RingReader struct {
 	head uint64 // what was consumed: our own copy
 	tail uint64 // what was written when we last looked
 	next uint64 // record size of the message that Peek returned, or 0
+	last uint64 // record size of the last message
 }
 
 // Recv copies the next message into buf and returns its length. It blocks
@@ -29,9 +30,8 @@ func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
 	if st := r.live; st != nil && (r.head != r.tail || r.glance(st)) {
 		raceAcquire()
 		n := r.length(r.head).Load()
-		if n <= r.tail-r.head-recordHead && n <= uint64(min(len(buf), piece)) {
-			at := r.head&(r.size-1) + recordHead
-			copy(buf, r.data[at:at+n])
+		if n <= r.tail-r.head-recordHead && n <= uint64(min(len(buf), longCopy-1)) {
+			r.get(r.head, buf[:n])
 			r.advance(recordSize(int(n)))
 			return int(n), nil
 		}
@@ -43,7 +43,7 @@ func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
 	if len(msg) > len(buf) {
 		return 0, fmt.Errorf("%w: %d bytes for a message of %d", ErrShortBuffer, len(buf), len(msg))
 	}
-	n := copyPieces(buf, msg)
+	n := copyLong(buf, msg)
 	r.Advance()
 	return n, nil
 }
@@ -90,11 +90,18 @@ func (r *RingReader) Advance() {
 // load in room. A reader killed before it has consumed nothing.
 func (r *RingReader) advance(size uint64) {
 	r.head += size
-	r.next = 0
+	r.next, r.last = 0, size
 	raceRelease()
-	if r.plain {
-		storePlain(&r.live.head, r.head)
-	} else {
+	storePlain(&r.live.head, r.head)
+	if !r.plain || r.live.writerSleeps.Load() != 0 {
+		r.advanceSlowly()
+	}
+}
+
+// advanceSlowly is what advance rarely needs: the same store with a fence, and a
+// wake.
+func (r *RingReader) advanceSlowly() {
+	if !r.plain {
 		r.live.head.Store(r.head)
 		if r.commits++; r.commits >= plainAfter {
 			r.goPlain(&r.live.readerPlain)
@@ -146,7 +153,9 @@ func (r *RingReader) more(ctx context.Context) error {
 	return nil
 }
 
-// glance looks for a message a few times, before all that costs.
+// glance looks for a message a few times, before all that costs. It asks at once
+// for the end of one that is as long as the last, which is more often the line
+// that is yet to come than its beginning: that shares one with the last message.
 func (r *RingReader) glance(st *ringState) bool {
 	tail := r.spin.Glance(r.apart(&st.writerCPU), &st.tail, r.head)
 	if !r.fits(tail) {

@@ -26,18 +26,18 @@ type RingWriter struct {
 func (w *RingWriter) Send(ctx context.Context, msg []byte) error {
 	// As Reserve and Commit do it, for what needs no wait and no second look.
 	n := len(msg)
-	if st, end := w.live, w.tail+recordSize(n); st != nil && n <= piece && (end-w.head <= w.size || w.glance(st, end)) && st.closed.Load() == 0 {
-		at := w.tail&(w.size-1) + recordHead
-		copy(w.data[at:at+uint64(n)], msg)
-		w.commit(n)
+	if st, end := w.live, w.tail+recordSize(n); st != nil && n < longCopy && (end-w.head <= w.size || w.glance(st, end)) && st.closed.Load() == 0 {
+		w.put(w.tail, msg)
+		w.commit(end)
 		return nil
 	}
 	buf, err := w.Reserve(ctx, n)
 	if err != nil {
 		return err
 	}
-	copyPieces(buf, msg)
-	w.commit(n)
+	copyLong(buf, msg)
+	w.setLength(w.tail, n)
+	w.commit(w.tail + recordSize(n))
 	return nil
 }
 
@@ -74,22 +74,28 @@ func (w *RingWriter) Commit(n int) {
 	if n < 0 || n > w.reserved {
 		panic(fmt.Sprintf("shm: Commit of %d bytes, %d are reserved", n, w.reserved))
 	}
-	w.commit(n)
+	w.setLength(w.tail, n)
+	w.commit(w.tail + recordSize(n))
 }
 
-// commit sends the n bytes that lie behind tail and a length.
+// commit sends the record that ends at end.
 //
 // SYNC ring-tail: the store of tail makes length and bytes visible, both stored
 // plainly; it pairs with the load in Peek. It is the one store that commits: a
 // writer killed before it has sent nothing.
-func (w *RingWriter) commit(n int) {
-	w.reserved = -1
-	w.setLength(w.tail, n)
-	w.tail += recordSize(n)
+func (w *RingWriter) commit(end uint64) {
+	w.tail, w.reserved = end, -1
 	raceRelease()
-	if w.plain {
-		storePlain(&w.live.tail, w.tail)
-	} else {
+	storePlain(&w.live.tail, end)
+	if !w.plain || w.live.readerSleeps.Load() != 0 {
+		w.commitSlowly()
+	}
+}
+
+// commitSlowly is what commit rarely needs: the same store with a fence, and a
+// wake.
+func (w *RingWriter) commitSlowly() {
+	if !w.plain {
 		w.live.tail.Store(w.tail)
 		if w.commits++; w.commits >= plainAfter {
 			w.goPlain(&w.live.writerPlain)
