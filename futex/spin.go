@@ -148,13 +148,18 @@ func (s *Spinner) hit() {
 // than old, and, where spinning may help, a few times more. It returns the last
 // that it saw. It saves a fast partner what Wait costs; when it was in vain,
 // Wait follows.
-func (s *Spinner) Glance(apart bool, word *atomic.Uint64, old uint64) uint64 {
+//
+// next is what the caller reads when word has changed. Each look loads it, too,
+// for its cache line to come together with that of word: to ask for it only then
+// makes a message wait for two lines, one after the other.
+func (s *Spinner) Glance(apart bool, word *atomic.Uint64, old uint64, next *atomic.Uint64) uint64 {
 	v := word.Load()
 	if v != old || !apart || s.budget < 0 || s.skips > 0 {
 		return v
 	}
 	for range pollsPerLook {
 		pause(1)
+		next.Load()
 		if v = word.Load(); v != old {
 			s.hit()
 			break

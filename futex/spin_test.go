@@ -130,10 +130,10 @@ func TestSpinnerGlance(t *testing.T) {
 	var word atomic.Uint64
 	word.Store(7)
 	var s futex.Spinner
-	if v := s.Glance(false, &word, 6); v != 7 {
+	if v := s.Glance(false, &word, 6, &word); v != 7 {
 		t.Errorf("saw %d, want 7", v)
 	}
-	if v := s.Glance(true, &word, 7); v != 7 {
+	if v := s.Glance(true, &word, 7, &word); v != 7 {
 		t.Errorf("saw %d, want 7", v)
 	}
 	if !futex.ManyCPUs() {
@@ -154,7 +154,7 @@ func TestSpinnerGlance(t *testing.T) {
 	defer close(stop)
 	// That one needs a CPU for it, which a busy machine gives it when it likes.
 	for start := time.Now(); time.Since(start) < hang; {
-		if old := word.Load(); s.Glance(true, &word, old) != old {
+		if old := word.Load(); s.Glance(true, &word, old, &word) != old {
 			return
 		}
 	}

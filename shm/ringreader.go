@@ -157,7 +157,7 @@ func (r *RingReader) more(ctx context.Context) error {
 // for the end of one that is as long as the last, which is more often the line
 // that is yet to come than its beginning: that shares one with the last message.
 func (r *RingReader) glance(st *ringState) bool {
-	tail := r.spin.Glance(r.apart(&st.writerCPU), &st.tail, r.head)
+	tail := r.spin.Glance(r.apart(&st.writerCPU), &st.tail, r.head, r.length(r.head+r.last-8))
 	if !r.fits(tail) {
 		return false
 	}
