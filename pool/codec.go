@@ -54,16 +54,15 @@ func get[T any](ctx context.Context, r *shm.RingReader, m head, f form, c shm.Co
 		b, lost := take(ctx, r, m, nil)
 		*any(to).(*string) = textOf(b)
 		return lost, nil
-	case f.items && m.items != uint64(reflect.ValueOf(*to).Len()): // a worker has no place for them yet
-		b, lost := take(ctx, r, m, nil)
+	case f.items:
+		b, lost := take(ctx, r, m, allOf(f, to))
 		if n := int(m.items); n < 0 || f.size == 0 && len(b) > 0 || f.size > 0 && m.items != uint64(len(b))/uint64(f.size) {
 			return lost, fmt.Errorf("%d bytes for %d items of %d", len(b), m.items, f.size)
 		} else if lost == nil {
-			*to = reflect.MakeSlice(reflect.TypeFor[T](), n, n).Interface().(T)
-			copy(memoryOf(f, to), b)
+			setItems(f, to, b, n)
 		}
 		return lost, nil
-	case f.memory || f.items:
+	case f.memory:
 		all := memoryOf(f, to)
 		b, lost := take(ctx, r, m, all[:0:len(all)])
 		if lost == nil && len(b) != len(all) {
