@@ -102,10 +102,7 @@ func (s *server) serve(ctx context.Context) (err error) {
 // serve serves one request whose argument is an In.
 func serve[In, Out any](ctx context.Context, s *server, fi, fo form, f func(context.Context, In) (Out, error)) error {
 	var in In
-	switch {
-	case fi.bytes:
-		*any(&in).(*[]byte) = s.buf
-	case fi.items:
+	if fi.items {
 		setItems(fi, &in, s.buf, 0)
 	}
 	lost, err := get(s.life, s.Calls, s.head, fi, s.codec, &in)
@@ -124,10 +121,7 @@ func serve[In, Out any](ctx context.Context, s *server, fi, fo form, f func(cont
 		more(s.done)
 	}
 	s.reply(replyOK, payload)
-	switch {
-	case fi.bytes:
-		s.buf = thin(*any(&in).(*[]byte), 1)
-	case fi.items:
+	if fi.items {
 		s.buf = thin(allOf(fi, &in)[:len(memoryOf(fi, &in))], 1)
 	}
 	return nil
