@@ -104,10 +104,10 @@ func TestFigures(t *testing.T) {
 		defer pin(t, 1)() // all of this process: the worker has the last CPU
 		q := poolOf(t, &pool.Config{Workers: 1, CPUs: cpus[:1]})
 		two := figure{what: "Call of an int, two CPUs, median", beside: "the limit", goal: 1}
-		one := figure{what: "Call of an int, one CPU, median", beside: "C's futexes there", goal: 1.5}
+		one := figure{what: "Call of an int, one CPU, median", beside: "C's futexes there", goal: 1.2}
 		for range turns {
 			if len(cpus) > 1 {
-				two.turn(call(p), fixed(2*time.Microsecond))
+				two.turn(call(p), fixed(time.Microsecond))
 			}
 			one.turn(call(q), number(t, c, "futex", strconv.Itoa(rounds)))
 		}
@@ -163,7 +163,7 @@ func TestFigures(t *testing.T) {
 			return
 		}
 		python := python(t)
-		for what, goal := range map[string]float64{"map": 1. / 5, "map1": 1. / 50} {
+		for what, goal := range map[string]float64{"map": 1. / 10, "map1": 1. / 50} {
 			f := figure{what: channel.what, beside: map[string]string{"map": "Python's", "map1": "Python's, chunksize 1"}[what],
 				ours: channel.ours, theirs: python[what], goal: goal}
 			f.tell(t)

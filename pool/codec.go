@@ -11,14 +11,14 @@ import (
 
 // form is how a type travels: what is not one of these by a codec.
 type form struct {
-	bytes, text, memory bool // memory: without pointers, as it is, as both sides are the same program
-	items               bool // a slice of such things, in a chunk, each of
-	size                uintptr
+	text, memory bool // memory: without pointers, as it is, as both sides are the same program
+	items        bool // a slice of such things, bytes or those of a chunk, each of
+	size         uintptr
 }
 
 func formOf[T any]() form {
 	t := reflect.TypeFor[T]()
-	return form{bytes: t == reflect.TypeFor[[]byte](), text: t == reflect.TypeFor[string](), memory: futex.CheckType(t) == nil}
+	return form{text: t == reflect.TypeFor[string](), memory: futex.CheckType(t) == nil, items: t == reflect.TypeFor[[]byte](), size: 1}
 }
 
 // formOfAll is that of []T.
@@ -29,8 +29,6 @@ func formOfAll[T any]() form {
 // encode returns *v as bytes, which are its own memory if that is possible.
 func encode[T any](f form, c shm.Codec, v *T) ([]byte, error) {
 	switch {
-	case f.bytes:
-		return *any(v).(*[]byte), nil
 	case f.text:
 		return bytesOf(*any(v).(*string)), nil
 	case f.memory || f.items:
@@ -43,27 +41,27 @@ func encode[T any](f form, c shm.Codec, v *T) ([]byte, error) {
 func marshal[T any](c shm.Codec, v T) ([]byte, error) { return c.Marshal(&v) }
 
 // get receives a message's payload as a T. What has no codec is copied once, from
-// the ring to where it belongs; a []byte into the memory that *to has. lost is an
+// the ring to where it belongs; a slice into the memory that *to has. lost is an
 // error of the ring, err one of the encoding.
 func get[T any](ctx context.Context, r *shm.RingReader, m head, f form, c shm.Codec, to *T) (lost, err error) {
 	switch {
-	case f.bytes:
-		b := any(to).(*[]byte)
-		*b, lost = take(ctx, r, m, *b)
 	case f.text:
 		b, lost := take(ctx, r, m, nil)
 		*any(to).(*string) = textOf(b)
 		return lost, nil
-	case f.items && m.items != uint64(reflect.ValueOf(*to).Len()): // a worker has no place for them yet
-		b, lost := take(ctx, r, m, nil)
-		if n := int(m.items); n < 0 || f.size == 0 && len(b) > 0 || f.size > 0 && m.items != uint64(len(b))/uint64(f.size) {
+	case f.items:
+		b, lost := take(ctx, r, m, allOf(f, to))
+		n := int(m.items) // is but claimed, and says nothing of a []byte
+		if f.size > 0 {
+			n = len(b) / int(f.size)
+		}
+		if n < 0 || n*int(f.size) != len(b) || m.items > 0 && m.items != uint64(n) {
 			return lost, fmt.Errorf("%d bytes for %d items of %d", len(b), m.items, f.size)
 		} else if lost == nil {
-			*to = reflect.MakeSlice(reflect.TypeFor[T](), n, n).Interface().(T)
-			copy(memoryOf(f, to), b)
+			setItems(f, to, b, n)
 		}
 		return lost, nil
-	case f.memory || f.items:
+	case f.memory:
 		all := memoryOf(f, to)
 		b, lost := take(ctx, r, m, all[:0:len(all)])
 		if lost == nil && len(b) != len(all) {
@@ -73,7 +71,6 @@ func get[T any](ctx context.Context, r *shm.RingReader, m head, f form, c shm.Co
 	default:
 		return unmarshal(ctx, r, m, c, to)
 	}
-	return lost, nil
 }
 
 // unmarshal decodes into a new T: gob leaves alone what was 0 on the other side.

@@ -1,6 +1,7 @@
 package pool_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"go/ast"
@@ -8,6 +9,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -19,7 +21,7 @@ import (
 
 // maxLines bounds pool's code: it composes the other packages. Lines of code
 // are those that have more than a comment, a closing bracket or an import.
-const maxLines = 950
+const maxLines = 980
 
 func TestLines(t *testing.T) {
 	files, err := filepath.Glob("*.go")
@@ -91,6 +93,89 @@ func TestAllocs(t *testing.T) {
 		t.Errorf("%v allocations a call in the worker, want 0, %v", n, err)
 	}
 }
+
+// A large result takes its own size of memory in the caller, once, and a chunk of
+// values without pointers none in a worker that had one before.
+func TestAllocsLarge(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	p, ctx, runs := newPool(t, 1), within(t), 20
+	for _, size := range []int{64 << 10, 1 << 20} {
+		in := make([]byte, size)
+		var before, after runtime.MemStats
+		for i := -1; i < runs; i++ {
+			if i == 0 { // all was used once
+				runtime.ReadMemStats(&before)
+			}
+			if out, err := echo.Call(ctx, p, in); err != nil || len(out) != size {
+				t.Fatal(len(out), err)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		if n := (after.TotalAlloc - before.TotalAlloc) / uint64(runs*size); n > 1 {
+			t.Errorf("a result of %d bytes takes %d times that in the caller, want once", size, n)
+		}
+	}
+	var took [2]uint64
+	for i := range took {
+		for range runs {
+			if _, err := double.Map(ctx, p, make([]int, 100_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var err error
+		if took[i], err = workerMemory.Call(ctx, p, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := (took[1] - took[0]) / uint64(4*runs); n > 1000 {
+		t.Errorf("a chunk takes %d bytes of new memory in the worker, want hardly any", n)
+	} else {
+		t.Logf("a chunk takes %d bytes of new memory in the worker", n)
+	}
+}
+
+var workerMemory = pool.Register("workerMemory", func(context.Context, int) (uint64, error) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.TotalAlloc, nil
+})
+
+// What does not fit a record is put together again, and so are items whose size
+// does not divide one.
+func TestPieces(t *testing.T) {
+	p, ctx := newPool(t, 1), within(t)
+	const piece = 64 << 10
+	for _, n := range []int{0, piece - 48, piece - 1, piece, piece + 1, 2*piece - 1, 2 * piece, 4 * piece, 17*piece + 3} {
+		in := make([]byte, n)
+		for i := range in {
+			in[i] = byte(i * 31 >> 3)
+		}
+		if out, err := echo.Call(ctx, p, in); err != nil || !bytes.Equal(out, in) {
+			t.Errorf("%d bytes: %d came, %v", n, len(out), err)
+		}
+	}
+	for _, n := range []int{1, 2, piece / 24, piece/24 + 1, 100_000, 3} {
+		in := make([][3]int, n)
+		for i := range in {
+			in[i] = [3]int{i, -i, i * i}
+		}
+		out, err := turned.Map(ctx, p, in)
+		if err != nil || len(out) != n {
+			t.Fatalf("%d items: %d came, %v", n, len(out), err)
+		}
+		for i, v := range out {
+			if v != [3]int32{int32(i * i), int32(-i), int32(i)} {
+				t.Fatalf("%d items: item %d is %d", n, i, v)
+			}
+		}
+	}
+}
+
+var turned = pool.Register("turned", func(_ context.Context, v [3]int) ([3]int32, error) {
+	return [3]int32{int32(v[2]), int32(v[1]), int32(v[0])}, nil
+})
 
 // An idle pool burns no CPU, here or in its workers.
 func TestIdleBurnsNothing(t *testing.T) {

@@ -119,7 +119,7 @@ func fuzzServe(ctx context.Context, t *testing.T, r *shm.RingReader) {
 		t.Fatal(err)
 	}
 	defer counts.Close()
-	s := &server{life: ctx, workerArgs: workerArgs{Calls: r, Replies: replies, Counts: counts}, codec: gob, init: func() error { return nil }}
+	s := &server{life: ctx, workerArgs: workerArgs{Calls: r, Replies: replies, Counts: counts}, codec: gob, done: &counts.Ptr().Items, init: func() error { return nil }}
 	if s.head, s.lost = peek(ctx, r); s.lost == nil {
 		if err := s.serve(ctx); err != nil && s.lost == nil {
 			s.fail(err)

@@ -46,6 +46,8 @@ func (p *Pool) keep(first chan<- error) {
 		case <-p.life.Done():
 		}
 		last := p.withdraw(w)
+		// To start the next one 3 ms later, when the next call has had a spare to
+		// itself, gains that call nothing: 45-64 µs against 34-64.
 		if pause = 0; !w.begun() && !w.proc.Alive() {
 			pause = p.mourn(w.end(""))
 		}

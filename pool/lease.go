@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 )
-
-var cpuCount = runtime.NumCPU()
 
 // lease waits until a worker is idle and takes it.
 func (p *Pool) lease(ctx context.Context) (*worker, error) {
@@ -67,9 +64,7 @@ func (p *Pool) hand() *worker {
 	p.idle = p.idle[:n]
 	w.leased = true
 	p.leased++
-	// A caller that spins and a worker that works are two: no spinning unless
-	// there is a CPU for each.
-	w.spin = 2*p.leased <= cpuCount
+	w.spin = p.leased <= w.pairs
 	// A wait for a reply holds a P until the runtime takes it away, which under
 	// load takes longer than many a call. Who may hold the last one lets others
 	// send their requests first.

@@ -35,7 +35,7 @@ const (
 // send writes a message, blocking while the ring is full.
 func send(ctx context.Context, w *shm.RingWriter, h head, payload []byte) error {
 	h.size = uint64(len(payload))
-	first := min(len(payload), piece-headSize)
+	first := min(len(payload), piece)
 	b, err := w.Reserve(ctx, headSize+first)
 	if err != nil {
 		return err
@@ -57,22 +57,31 @@ func peek(ctx context.Context, r *shm.RingReader) (h head, err error) {
 	return h, err
 }
 
-// take receives the payload of the message that h is the head of into buf, which
-// grows as bytes come.
+// take receives the payload of the message that h is the head of into buf, or
+// into new memory, good for any type, if that is too small.
 func take(ctx context.Context, r *shm.RingReader, h head, buf []byte) ([]byte, error) {
 	b, err := r.Peek(ctx)
 	if err != nil {
 		return buf, err
 	}
-	buf = append(buf[:0], b[headSize:]...)
+	buf = extend(buf[:0], b[headSize:], h.size)
 	for r.Advance(); uint64(len(buf)) < h.size; r.Advance() {
 		if b, err = r.Peek(ctx); err != nil {
 			return buf, err
 		}
-		buf = append(buf, b...)
+		buf = extend(buf, b, h.size)
 	}
 	if uint64(len(buf)) != h.size {
 		err = fmt.Errorf("pool: a message of %d bytes that says %d: %w", len(buf), h.size, shm.ErrCorrupt)
 	}
 	return buf, err
+}
+
+// extend appends b to buf, which will have size bytes in the end. That is but
+// claimed: there is never more room than 16 times what came.
+func extend(buf, b []byte, size uint64) []byte {
+	if n := len(buf) + len(b); n > cap(buf) {
+		buf = append(room(int(min(size, 16*uint64(n))))[:0], buf...)
+	}
+	return append(buf, b...)
 }

@@ -27,6 +27,7 @@ type worker struct {
 	before  uint64 // and before the last call
 	call    uint64 // number of the last call
 	items   uint64 // arguments that were sent
+	pairs   int    // up to how many leases its caller may spin
 	spin    bool   // for this lease: there is a CPU for a caller that spins
 	crowd   bool   // for this lease: there are waits for every P
 
@@ -80,7 +81,7 @@ func (p *Pool) start() (_ *worker, err error) {
 	if err == errNotBegun {
 		err = w.end(initCall.name)
 	}
-	w.greeted, w.items = w.calls.Consumed(), 0
+	w.greeted, w.items, w.pairs = w.calls.Consumed(), 0, pairs(w.proc.Pid())
 	return w, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"reflect"
+	"slices"
 	"sync"
 
 	"github.com/rawipc/rawipc/proc"
@@ -56,10 +57,12 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 	h := &handler{name: name, id: nameID(name)}
 	fn := &Func[In, Out]{h, formOf[In](), formOf[Out](), formOfAll[In](), formOfAll[Out]()}
 	h.one = func(ctx context.Context, s *server) error { return serve(ctx, s, fn.in, fn.out, f) }
+	var used []Out // by the last chunk, and by the next; a worker serves one at a time
 	h.many = func(ctx context.Context, s *server) error {
-		return serve(ctx, s, fn.ins, fn.outs, func(ctx context.Context, ins []In) (outs []Out, _ error) {
+		return serve(ctx, s, fn.ins, fn.outs, func(ctx context.Context, ins []In) ([]Out, error) {
+			outs := thin(used, fn.outs.size)[:0]
 			if fn.ins.size > 0 { // else their number is only claimed
-				outs = make([]Out, 0, len(ins))
+				outs = slices.Grow(outs, len(ins))
 			}
 			for i, in := range ins {
 				s.item = i
@@ -68,7 +71,10 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 					return nil, err
 				}
 				outs = append(outs, out)
-				s.Counts.Ptr().Items.Add(1)
+				more(s.done)
+			}
+			if fn.outs.items {
+				used = outs
 			}
 			return outs, nil
 		})

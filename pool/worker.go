@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rawipc/rawipc/shm"
@@ -28,8 +29,9 @@ type server struct {
 	life  context.Context // the worker's, not that of a call
 	head                  // of the request that is served
 	init  func() error
+	done  *atomic.Uint64 // arguments that were done with
 	codec shm.Codec
-	buf   []byte // of the last []byte that came, used again
+	buf   []byte // of the last []byte or chunk that came, used again
 	item  int    // of the chunk that is served
 	lost  error  // the rings can't be used any more
 }
@@ -41,8 +43,8 @@ func work(ctx context.Context, a workerArgs, init func() error) (err error) {
 	// means; a caught signal, unlike an ignored one, is no affair of programs
 	// that functions start.
 	signal.Notify(make(chan os.Signal, 1), os.Interrupt)
-	s := &server{workerArgs: a, life: ctx, init: init}
 	counts := a.Counts.Ptr()
+	s := &server{workerArgs: a, life: ctx, init: init, done: &counts.Items}
 	if s.codec, err = shm.LookupCodec(a.Codec); err != nil {
 		return err
 	}
@@ -100,8 +102,8 @@ func (s *server) serve(ctx context.Context) (err error) {
 // serve serves one request whose argument is an In.
 func serve[In, Out any](ctx context.Context, s *server, fi, fo form, f func(context.Context, In) (Out, error)) error {
 	var in In
-	if fi.bytes {
-		*any(&in).(*[]byte) = s.buf
+	if fi.items {
+		setItems(fi, &in, s.buf, 0)
 	}
 	lost, err := get(s.life, s.Calls, s.head, fi, s.codec, &in)
 	if s.lost = lost; lost != nil || err != nil {
@@ -116,18 +118,18 @@ func serve[In, Out any](ctx context.Context, s *server, fi, fo form, f func(cont
 		return fmt.Errorf("encoding the result: %w", err)
 	}
 	if s.items == 0 && s.call > 1 {
-		s.Counts.Ptr().Items.Add(1)
+		more(s.done)
 	}
 	s.reply(replyOK, payload)
-	if fi.bytes {
-		s.buf = thin(*any(&in).(*[]byte))
+	if fi.items {
+		s.buf = thin(allOf(fi, &in)[:len(memoryOf(fi, &in))], 1)
 	}
 	return nil
 }
 
 // thin doesn't keep what one large message needed when smaller ones follow.
-func thin(buf []byte) []byte {
-	if cap(buf) > 4*ringSize && len(buf) < cap(buf)/4 {
+func thin[T any](buf []T, size uintptr) []T {
+	if uintptr(cap(buf))*size > 4*ringSize && len(buf) < cap(buf)/4 {
 		return nil
 	}
 	return buf
