@@ -33,25 +33,10 @@ const (
 	contended = 1<<31 | 1<<30 // locked, and somebody may sleep
 )
 
-// Lock locks m. It blocks until m is free; it can't be cancelled.
-func (m *Mutex) Lock() {
-	if m.state.CompareAndSwap(unlocked, locked) {
-		raceAcquire()
-		return
-	}
+func (m *Mutex) mustLock() {
 	if err := m.lockSlow(context.Background()); err != nil {
 		panic("futex: Lock: " + err.Error()) // the kernel refuses the memory
 	}
-}
-
-// LockContext locks m. It blocks until m is free, or returns ctx.Err() when ctx
-// ends before that; m is then as it was. A free m is locked even if ctx has ended.
-func (m *Mutex) LockContext(ctx context.Context) error {
-	if m.state.CompareAndSwap(unlocked, locked) {
-		raceAcquire()
-		return nil
-	}
-	return m.lockSlow(ctx)
 }
 
 // TryLock locks m if it is free and reports whether it did. It never blocks.
@@ -64,6 +49,13 @@ func (m *Mutex) TryLock() bool {
 }
 
 // Unlock unlocks m. It panics if m is not locked. It never blocks.
+//
+// Lock and Unlock are one locked instruction each, 9.5 of 9.7 ns where one takes
+// 4.75. Lost: an Unlock that is a plain store, for which the sleeper makes the fence
+// by membarrier(2), as in package shm's rings (5.8 ns, 0.55 times glibc's). A
+// sleeper may rely on the mark of another one who is killed before his fence, so
+// that all would have to look again now and then; and the memory could not be
+// unmapped right after a Lock without stopping the world.
 //
 // SYNC mutex: the swap comes before the wake, and a sleeper makes the word
 // contended before it sleeps while it is so. Either the swap sees contended
@@ -78,17 +70,16 @@ func (m *Mutex) Unlock() {
 	}
 }
 
-// mutexSpins is how often a waiter looks before it sleeps. A lock is held for
-// less time than a wake takes, or it is worth sleeping for.
-var mutexSpins = 100
-
 func (m *Mutex) lockSlow(ctx context.Context) error {
-	for i := 0; i < mutexSpins && ManyCPUs(); i++ {
+	for look := backoffAt(addressOfWord(&m.state)); ; {
 		if m.state.Load() == unlocked && m.state.CompareAndSwap(unlocked, locked) {
 			raceAcquire()
+			look.hit()
 			return nil
 		}
-		pause(1)
+		if !look.again() {
+			break
+		}
 	}
 	defer done(beginWait(addressOfWord(&m.state)))
 	key := lineKey{addr: &m.state}

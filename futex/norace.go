@@ -2,5 +2,7 @@
 
 package futex
 
+const raceOn = false
+
 func raceAcquire() {}
 func raceRelease() {}

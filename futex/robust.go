@@ -251,18 +251,22 @@ var (
 
 // lockSlow waits for the lock. It returns whether the last owner died.
 func (m *RobustMutex) lockSlow(ctx context.Context, r *Region, me uint64) (died bool, err error) {
-	for i := 0; i == 0 || i < mutexSpins; i++ {
-		if v := m.state.Load(); free(v) && m.state.CompareAndSwap(v, me|v&waiters) {
+	for look := backoffAt(addressOfState(&m.state)); ; {
+		v := m.state.Load()
+		if free(v) && m.state.CompareAndSwap(v, me|v&waiters) {
+			look.hit()
 			return false, nil
 		}
-		if ManyCPUs() {
-			pause(1)
-		} else if i == 0 {
-			// As a rule the owner was made to wait by our coming awake, and
-			// is through in a moment.
-			unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
-		} else {
+		if !look.again() {
 			break
+		}
+	}
+	if !ManyCPUs() {
+		// As a rule the owner was made to wait by our coming awake, and is
+		// through in a moment.
+		unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+		if v := m.state.Load(); free(v) && m.state.CompareAndSwap(v, me|v&waiters) {
+			return false, nil
 		}
 	}
 	r.waiters.Add(1)

@@ -11,11 +11,11 @@ import (
 
 // waitGate waits until the gate is open, or its writer is dead and dealt with.
 func (m *RWMutex) waitGate(ctx context.Context) error {
-	for i := 0; i < mutexSpins && ManyCPUs(); i++ {
+	for look := backoffAt(addressOfState(&m.gate)); look.again(); {
 		if m.gate.Load()&phase == 0 {
+			look.hit()
 			return nil
 		}
-		pause(1)
 	}
 	defer done(beginWait(addressOfState(&m.gate)))
 	w := lowWord(&m.gate)

@@ -86,14 +86,14 @@ func (m *RWMutex) entered() error {
 
 // drain waits until one process reads no more, or is dead.
 func (m *RWMutex) drain(ctx context.Context, r *Region, s *readerSlot) error {
-	for i := 0; i < mutexSpins; i++ {
+	if readers(s.state.Load()) == 0 {
+		return nil
+	}
+	for look := backoffAt(addressOfState(&s.state)); look.again(); {
 		if readers(s.state.Load()) == 0 {
+			look.hit()
 			return nil
 		}
-		if !ManyCPUs() {
-			break
-		}
-		pause(1)
 	}
 	defer done(beginWait(addressOfState(&s.state)))
 	p := pinTo(lowWord(&s.state))

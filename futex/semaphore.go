@@ -56,6 +56,12 @@ func withTokens(v, n uint64) uint64 {
 // comes.
 const lastToken = oneToken | phase
 
+// justOne and justNone are the states of a semaphore that is used as a lock.
+const (
+	justOne  = oneToken
+	justNone = phase
+)
+
 // Init gives s n tokens and room for max; max 0 stands for [MaxTokens]. Nobody
 // may use s yet. It fails with EINVAL unless 0 ≤ n ≤ max ≤ MaxTokens.
 func (s *Semaphore) Init(n, max int) error {
@@ -89,29 +95,12 @@ func (s *Semaphore) TryAcquire() bool {
 	}
 }
 
-// Acquire takes a token. It blocks until there is one or ctx ends; then it
-// returns ctx.Err() and has taken none. A token that is there is taken even if
-// ctx has ended.
-func (s *Semaphore) Acquire(ctx context.Context) error {
-	// Two quick paths, as to compute the next state without a branch costs more
-	// than each of them.
-	v := s.state.Load()
-	switch n := tokens(v); {
-	case n == 1:
-		if s.state.CompareAndSwap(v, v^lastToken) {
-			raceAcquire()
-			return nil
-		}
-	case n > 1:
-		if s.state.CompareAndSwap(v, v-oneToken) {
-			raceAcquire()
-			return nil
-		}
-	}
-	return s.acquire(ctx)
-}
-
 func (s *Semaphore) acquire(ctx context.Context) error {
+	// To compute the next state without a branch costs more than this.
+	if v := s.state.Load(); tokens(v) > 1 && s.state.CompareAndSwap(v, v-oneToken) {
+		raceAcquire()
+		return nil
+	}
 	if s.TryAcquire() {
 		return nil
 	}
@@ -120,13 +109,13 @@ func (s *Semaphore) acquire(ctx context.Context) error {
 
 // acquireSlow sleeps until take succeeds or fails.
 func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) error {
-	for i := 0; i < mutexSpins && ManyCPUs(); i++ {
+	for look := backoffAt(addressOfState(&s.state)); look.again(); {
 		if tokens(s.state.Load()) > 0 {
 			if ok, err := take(); ok || err != nil {
+				look.hit()
 				return err
 			}
 		}
-		pause(1)
 	}
 	if yielderOf(addressOfState(&s.state)).yield(func() bool { return tokens(s.state.Load()) > 0 }) {
 		if ok, err := take(); ok || err != nil {
@@ -185,26 +174,11 @@ func (s *Semaphore) sleep(ctx context.Context, v uint64) error {
 	return s.sleepAndReclaim(ctx, v)
 }
 
-// Release gives a token, one's own or a new one, and wakes a waiter. It fails
-// with EOVERFLOW, and gives none, if there are as many as Init allowed. It
-// never blocks.
-func (s *Semaphore) Release() error {
-	raceRelease()
-	v := s.state.Load()
-	switch {
-	case v&(phase|waiters) == phase: // no token, so there is room for one
-		if s.state.CompareAndSwap(v, v^lastToken) {
-			return nil
-		}
-	case v&waiters == 0 && tokens(v) > 0 && !s.full(v):
-		if s.state.CompareAndSwap(v, v+oneToken) {
-			return nil
-		}
-	}
-	return s.release()
-}
-
 func (s *Semaphore) release() error {
+	raceRelease()
+	if v := s.state.Load(); v&waiters == 0 && tokens(v) > 0 && !s.full(v) && s.state.CompareAndSwap(v, v+oneToken) {
+		return nil
+	}
 	for {
 		v := s.state.Load()
 		if v&waiters != 0 {

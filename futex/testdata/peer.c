@@ -1,9 +1,10 @@
 // The same locks in C, for peer_test.go: a mutex written by hand on futex(2),
-// glibc's mutex between processes, plain and robust, and its semaphore.
+// glibc's mutex between processes, plain and robust, its semaphore, and its lock
+// for readers and writers (KIND rdlock or wrlock, with two only).
 //
 //	peer alone KIND         prints the ns of one lock and unlock, nobody else there
 //	peer two KIND MS A B    two processes for so long, on the CPUs A and B;
-//	                        prints what each got
+//	                        prints what each got done in a second
 #define _GNU_SOURCE
 #include <linux/futex.h>
 #include <pthread.h>
@@ -23,9 +24,11 @@ struct shared {
 	_Alignas(64) atomic_uint word;
 	_Alignas(64) pthread_mutex_t mutex;
 	_Alignas(64) sem_t sem;
+	_Alignas(64) pthread_rwlock_t rw;
 	_Alignas(64) long inside;
 	_Alignas(64) atomic_int ready, stop;
 	_Alignas(64) long got[2];
+	double rate[2];
 };
 
 static struct shared *s;
@@ -51,6 +54,8 @@ static inline void lock(char kind)
 	switch (kind) {
 	case 'f': word_lock(); break;
 	case 's': sem_wait(&s->sem); break;
+	case 'r': pthread_rwlock_rdlock(&s->rw); break;
+	case 'w': pthread_rwlock_wrlock(&s->rw); break;
 	default: pthread_mutex_lock(&s->mutex);
 	}
 }
@@ -60,6 +65,8 @@ static inline void unlock(char kind)
 	switch (kind) {
 	case 'f': word_unlock(); break;
 	case 's': sem_post(&s->sem); break;
+	case 'r':
+	case 'w': pthread_rwlock_unlock(&s->rw); break;
 	default: pthread_mutex_unlock(&s->mutex);
 	}
 }
@@ -101,6 +108,15 @@ static void alone(char kind)
 	printf("%.3f\n", took[0]);
 }
 
+#define SECTIONS(kind)                                                         \
+	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {        \
+		lock(kind);                                                    \
+		if (kind != 'r')                                               \
+			s->inside++;                                           \
+		unlock(kind);                                                  \
+		n++;                                                           \
+	}
+
 static void run(char kind, int who, int cpu)
 {
 	long n = 0;
@@ -112,13 +128,16 @@ static void run(char kind, int who, int cpu)
 	atomic_fetch_add(&s->ready, 1);
 	while (atomic_load(&s->ready) < 2)
 		sched_yield();
-	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
-		lock(kind);
-		s->inside++;
-		unlock(kind);
-		n++;
+	double start = now();
+	switch (kind) { // each with its lock compiled in
+	case 'f': SECTIONS('f'); break;
+	case 's': SECTIONS('s'); break;
+	case 'r': SECTIONS('r'); break;
+	case 'w': SECTIONS('w'); break;
+	default: SECTIONS('p');
 	}
 	s->got[who] = n;
+	s->rate[who] = n / (now() - start) * 1e9;
 }
 
 static void two(char kind, int ms, const int *cpu)
@@ -135,11 +154,11 @@ static void two(char kind, int ms, const int *cpu)
 	atomic_store(&s->stop, 1);
 	for (int who = 0; who < 2; who++)
 		waitpid(p[who], NULL, 0);
-	if (s->got[0] + s->got[1] != s->inside) {
+	if (kind != 'r' && s->got[0] + s->got[1] != s->inside) {
 		fprintf(stderr, "two were inside at once\n");
 		exit(1);
 	}
-	printf("%ld %ld\n", s->got[0], s->got[1]);
+	printf("%.0f %.0f\n", s->rate[0], s->rate[1]);
 }
 
 int main(int argc, char **argv)
@@ -156,9 +175,16 @@ int main(int argc, char **argv)
 		pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
 	pthread_mutex_init(&s->mutex, &a);
 	sem_init(&s->sem, 1, 1);
+	pthread_rwlockattr_t rw;
+	pthread_rwlockattr_init(&rw);
+	pthread_rwlockattr_setpshared(&rw, PTHREAD_PROCESS_SHARED);
+	pthread_rwlock_init(&s->rw, &rw);
+	char kind = argv[2][0];
+	if (!strcmp(argv[2], "robust"))
+		kind = 'p';
 	if (!strcmp(argv[1], "alone"))
-		alone(argv[2][0]);
+		alone(kind);
 	else if (argc > 5)
-		two(argv[2][0], atoi(argv[3]), (int[]){atoi(argv[4]), atoi(argv[5])});
+		two(kind, atoi(argv[3]), (int[]){atoi(argv[4]), atoi(argv[5])});
 	return 0;
 }
