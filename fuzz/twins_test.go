@@ -28,7 +28,7 @@ func TestTwins(t *testing.T) {
 		}
 		return strings.Join(lines, "")
 	}
-	for _, file := range []string{"line.go", "yield.go", "turn.go", "turn_test.go"} {
+	for _, file := range []string{"descriptor.go", "line.go", "yield.go", "turn.go", "turn_test.go"} {
 		if read("mq/"+file) != read("pipe/"+file) {
 			t.Errorf("mq/%s and pipe/%[1]s differ in more than the package's name", file)
 		}

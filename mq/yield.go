@@ -68,7 +68,8 @@ type patience struct {
 
 // look attempts, and again for a moment if that may be worth it. The result is
 // that of the last attempt.
-func (l *line) look(ctx context.Context, fd uintptr) bool {
+func (l *line) look(ctx context.Context) bool {
+	fd := uintptr(l.d.fd)
 	hasty := !l.fresh || l.dry < drySpell || l.dry%checkEach == 0
 	if hasty && l.try.attempt(fd) {
 		if l.fresh {

@@ -195,12 +195,12 @@ const (
 
 // grow makes the pipe larger, if it may be and nobody has chosen its size.
 func (out *sender) grow() {
-	out.using.Lock()
-	defer out.using.Unlock()
-	if out.closed.Load() || out.sized.Swap(true) {
+	if out.sized.Swap(true) {
 		return
 	}
-	if n, err := unix.FcntlInt(uintptr(out.fd), unix.F_GETPIPE_SZ, 0); err == nil && n == defaultPages*os.Getpagesize() && n < largePipe {
-		_, _ = unix.FcntlInt(uintptr(out.fd), unix.F_SETPIPE_SZ, largePipe)
-	}
+	_ = out.d.control(func(fd uintptr) {
+		if n, err := unix.FcntlInt(fd, unix.F_GETPIPE_SZ, 0); err == nil && n == defaultPages*os.Getpagesize() && n < largePipe {
+			_, _ = unix.FcntlInt(fd, unix.F_SETPIPE_SZ, largePipe)
+		}
+	})
 }
