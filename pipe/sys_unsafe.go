@@ -31,14 +31,14 @@ func (m *message) recv(fd int, a, b, control []byte, flags int) (n, nControl, go
 
 const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 
-// send sends p, with control.
-func (m *message) send(fd int, p, control []byte) (int, error) {
-	if len(control) == 0 {
+// send sends p and q, with control.
+func (m *message) send(fd int, p, q, control []byte) (int, error) {
+	if len(control)+len(q) == 0 {
 		// sendto(2) has no header to copy in, which is 0.1 µs less.
 		r, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), sendFlags, 0, 0)
 		return result(r, errno)
 	}
-	m.set(p, nil, control)
+	m.set(p, q, control)
 	r, _, errno := syscall.RawSyscall6(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.hdr)), sendFlags, 0, 0, 0)
 	m.clear()
 	return result(r, errno)

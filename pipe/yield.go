@@ -61,6 +61,7 @@ var began = time.Now()
 // of the turn.
 type patience struct {
 	fresh bool          // the call has not looked yet
+	moved bool          // an attempt that wasn't through got a part through
 	dry   uint8         // calls in a row that found nothing at first
 	rest  time.Duration // how long to park at once, after the latest in vain
 	until time.Duration // and when that is over
@@ -108,6 +109,9 @@ func (l *line) keepLooking(ctx context.Context, fd uintptr, start time.Duration)
 		yield()
 		found := l.try.attempt(fd)
 		now := time.Since(began)
+		if l.moved && !found && now-start < tooLong {
+			l.moved, start = false, now // a part got through
+		}
 		if found && now-start < tooLong {
 			if l.rest -= l.rest / forget; l.rest < minRest {
 				l.rest = 0
