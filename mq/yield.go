@@ -61,7 +61,8 @@ var began = time.Now()
 // of the turn.
 type patience struct {
 	fresh bool          // the call has not looked yet
-	moved bool          // an attempt that wasn't through got a part through
+	moved bool          // the attempt that wasn't through got a part through
+	spent bool          // the attempt took all there was: another would find nothing
 	dry   uint8         // calls in a row that found nothing at first
 	rest  time.Duration // how long to park at once, after the latest in vain
 	until time.Duration // and when that is over
@@ -71,7 +72,8 @@ type patience struct {
 // that of the last attempt.
 func (l *line) look(ctx context.Context) bool {
 	fd := uintptr(l.d.fd)
-	hasty := !l.fresh || l.dry < drySpell || l.dry%checkEach == 0
+	hasty := !l.spent && (!l.fresh || l.dry < drySpell || l.dry%checkEach == 0)
+	l.spent = false
 	if hasty && l.try.attempt(fd) {
 		if l.fresh {
 			l.dry = 0

@@ -68,7 +68,16 @@ func (l *line) init(d *descriptor, events uint32, try attempter) {
 	l.pass, l.joined = make(chan struct{}, 1), make(chan struct{}, 1)
 	l.d, l.events, l.try = d, events, try
 	// Built once: a closure for each call would be an allocation for each.
-	l.step = func(uintptr) bool { return l.look(l.ctx) || l.arm() || l.watch() }
+	l.step = func(uintptr) bool {
+		// Only an attempt that found nothing at all is sure of an event.
+		for l.moved = true; l.moved; {
+			l.moved = false
+			if l.look(l.ctx) {
+				return true
+			}
+		}
+		return l.arm() || l.watch()
+	}
 	l.expire = func() {
 		l.mu.Lock()
 		l.ended = true

@@ -40,7 +40,8 @@ type sender struct {
 	msg     message
 }
 
-// attempt writes until all is sent or the kernel takes no more.
+// attempt writes until all is sent or the kernel takes no more. When it takes a
+// part of a write, the next would get EAGAIN.
 func (out *sender) attempt(fd uintptr) bool {
 	for {
 		var n int
@@ -66,13 +67,17 @@ func (out *sender) attempt(fd uintptr) bool {
 			return true
 		}
 		out.sent += n
-		out.moved = n > 0
 		k := min(n, len(out.iov[0]))
+		part := n < len(out.iov[0]) || out.mode.socket && n < len(out.iov[0])+len(out.iov[1])
 		out.iov[0], out.iov[1] = out.iov[0][k:], out.iov[1][n-k:]
 		for len(out.iov[0]) == 0 {
 			if out.iov[0], out.iov[1], out.iov[2] = out.iov[1], out.iov[2], nil; len(out.iov[0]) == 0 && len(out.iov[1]) == 0 {
 				return true
 			}
+		}
+		if part {
+			out.moved = true
+			return false
 		}
 	}
 }
