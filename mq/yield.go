@@ -104,15 +104,15 @@ func (l *line) look(ctx context.Context) bool {
 }
 
 func (l *line) keepLooking(ctx context.Context, fd uintptr, start time.Duration) bool {
-	for again := false; ctx.Err() == nil; again = true {
-		if again && runtime.GOMAXPROCS(0) == 1 {
+	for idle := false; ctx.Err() == nil; {
+		if idle && runtime.GOMAXPROCS(0) == 1 {
 			runtime.Gosched() // to a peer in this process
 		}
 		yield()
 		found := l.try.attempt(fd)
 		now := time.Since(began)
-		if l.moved && !found && now-start < tooLong {
-			l.moved, start = false, now // a part got through
+		if idle = true; l.moved && !found && now-start < tooLong {
+			l.moved, idle, start = false, false, now // a part got through
 		}
 		if found && now-start < tooLong {
 			if l.rest -= l.rest / forget; l.rest < minRest {

@@ -183,7 +183,7 @@ func TestBesideC(t *testing.T) {
 	} {
 		what, count := "trip", trips
 		if !row.trip {
-			what, count = "flow", max(10, min(20*msgs, msgs*65536/row.size))
+			what, count = "flow", max(msgs/4, min(20*msgs, msgs*65536/row.size))
 		}
 		t.Run(fmt.Sprintf("%s=%s/size=%d/cpus=%d", what, row.kind, row.size, len(row.on)), func(t *testing.T) {
 			list := fmt.Sprint(row.on[0])
