@@ -28,3 +28,12 @@ const (
 	MinRest = minRest
 	MaxRest = maxRest
 )
+
+// Watched says whether the poller watches for the receiver; nobody may receive
+// meanwhile.
+func (c *Conn) Watched() bool { return c.in.watched }
+
+// Shared says whether somebody else may have the open file.
+func (c *Conn) Shared() bool { return c.d.shared.Load() }
+
+const CalmCalls = calmCalls
