@@ -8,7 +8,7 @@ import (
 )
 
 // Packages mq and pipe wait for descriptors in the same way and stand alone, so
-// each has its own copy of three files. What is mended in one has to be
+// each has its own copy of these files. What is mended in one has to be
 // mended in the other.
 func TestTwins(t *testing.T) {
 	mq := regexp.MustCompile(`\bmq(_test)?\b`)
