@@ -141,6 +141,11 @@ func (out *sender) send(ctx context.Context, c *Conn, msg, control []byte) (int,
 // length alone would cost a pipe a seventeenth page for 64 KiB, to be allocated
 // and charged like the others, and a socket a third skb (so did C: 0.87 of C
 // without a length). So the length goes along with a part of the message.
+//
+// Tried, all in C on one CPU, 64 KiB: both in one writev into a pipe, 12.2 µs a
+// message where this takes 11.8; the length padded to 64 bytes, in one call to
+// a socket, 0.92 of C without; a socket's SO_SNDBUF twice as large, no gain,
+// nor with 1 MiB.
 func (out *sender) frame(msg []byte) (a, b, rest []byte) {
 	if len(msg) <= smallFrame-headSize {
 		if out.small == nil {
