@@ -86,9 +86,9 @@
 //	shm.Ring-sleep        1.2 futex, 1.2 futex_waitv                50% switch and wake in the kernel
 //	futex.Word, one CPU   2.4 futex                                 (not sampled)
 //	futex.Word, two CPUs  3.1 futex                                 (not sampled)
-//	pipe.Pair, one CPU    2 sendto, 2.2 recvmsg, 2 sched_yield      35% switch and wake
-//	pipe.Pair, two CPUs   2 sendto, 3 to 8 recvmsg, as many yields  (not sampled)
-//	pipe.OneWay, one CPU  2 write, 2 read, 2 sched_yield            39% switch, 19% Go and package pipe
+//	pipe.Pair, one CPU    2 sendto, 2 to 4 recvmsg, 0 to 2 yields   (not sampled)
+//	pipe.Pair, two CPUs   2 sendto, 6 to 7 recvmsg, 1 to 4 yields   (not sampled)
+//	pipe.OneWay, one CPU  2 write, 2 to 3 read, 1 to 2 yields       39% switch, 19% Go and package pipe
 //	pool.Call, two CPUs   no system call                            51% spinning, 13% pool, ring and allocation
 //
 // Ring. While both sides are awake on two CPUs a message is a copy in, one store
@@ -108,6 +108,10 @@
 // gives its P away and takes one again. On two CPUs waking costs six to ten times
 // what it does on one, in C as here: the other CPU is idle, and an interrupt has to
 // wake it first.
+//
+// The rows of pipes are counted by perf stat -e syscalls:sys_enter_…, which
+// slows nothing down, and change from run to run: after a look in vain readers
+// park for a while, with two epoll_pwait a round trip in place of the yields.
 //
 // Pipe. A blocking read in C is one call that sleeps. Here the reader gives its CPU
 // to the peer by sched_yield and reads when it has it again: on one CPU as many
