@@ -24,10 +24,6 @@ type descriptor struct {
 	users atomic.Int64  // those who use fd now; and closing
 	idle  chan struct{} // has a word if the last of them went after closing
 
-	// Somebody else may have the open file too, and can make it block: O_NONBLOCK
-	// is a flag of the open file, not of the descriptor.
-	shared atomic.Bool
-
 	mu      sync.Mutex
 	f       *os.File // owns fd, once somebody has asked for it
 	cleanup runtime.Cleanup
@@ -80,7 +76,6 @@ func (d *descriptor) file() (*os.File, error) {
 		return nil, os.ErrClosed
 	}
 	defer d.release()
-	d.shared.Store(true)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.f == nil {
@@ -119,10 +114,7 @@ type rawConn struct{ d *descriptor }
 
 var _ syscall.RawConn = rawConn{}
 
-func (r rawConn) Control(f func(fd uintptr)) error {
-	r.d.shared.Store(true)
-	return r.d.control(f)
-}
+func (r rawConn) Control(f func(fd uintptr)) error { return r.d.control(f) }
 
 func (r rawConn) Read(f func(fd uintptr) bool) error {
 	rc, err := r.polled()

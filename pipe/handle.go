@@ -52,7 +52,6 @@ func (c *Conn) File() (*os.File, error) {
 	}
 	fd := -1
 	var err error
-	c.d.shared.Store(true)
 	// From 3 up, so that it can't become a standard stream.
 	if c.d.control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3) }) != nil {
 		return nil, os.ErrClosed

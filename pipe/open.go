@@ -133,46 +133,11 @@ func (c *Conn) init(fd int) error {
 		// end.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMP, 1)
 	}
-	var own bool
-	if !m.socket {
-		fd, own = reopen(fd, m)
-	}
 	c.d, c.mode = newDescriptor(fd), m
-	c.d.shared.Store(!own)
 	c.in.mode, c.out.mode = m, m
-	c.in.of, c.out.of = c.d, c.d
 	c.in.init(c.d, unix.EPOLLIN|unix.EPOLLRDHUP, &c.in)
 	c.out.init(c.d, unix.EPOLLOUT, &c.out)
 	return nil
-}
-
-// reopen replaces fd by a descriptor of an open file of this Conn's own, if that
-// can be: then nobody can make it block. An open file of a pipe has nothing
-// else, but for O_DIRECT. A FIFO's knows whether it has seen a writer, so those
-// stay.
-func reopen(fd int, m mode) (int, bool) {
-	var fs unix.Statfs_t
-	if m.packet || unix.Fstatfs(fd, &fs) != nil || fs.Type != unix.PIPEFS_MAGIC {
-		return fd, false
-	}
-	flags := unix.O_RDONLY
-	switch {
-	case m.read && m.write:
-		flags = unix.O_RDWR
-	case m.write:
-		flags = unix.O_WRONLY
-	}
-	own, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), flags|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fd, false // there is no /proc, or no room, or it was another user's
-	}
-	var was, is unix.Stat_t
-	if own < 3 || unix.Fstat(fd, &was) != nil || unix.Fstat(own, &is) != nil || was.Dev != is.Dev || was.Ino != is.Ino {
-		unix.Close(own)
-		return fd, false
-	}
-	unix.Close(fd)
-	return own, true
 }
 
 // describe reads a descriptor's mode.

@@ -116,9 +116,6 @@ func (w *watch) add(c syscall.Conn, events uint32, known map[int][]int) (int, er
 	if err != nil {
 		return -1, err
 	}
-	if own, ok := rc.(rawConn); ok {
-		rc = lookConn{own} // the descriptor stays here
-	}
 	n := -1
 	var addErr error
 	err = rc.Control(func(fd uintptr) {
@@ -174,8 +171,3 @@ func (w *watch) wait(ctx context.Context, max int) ([]int, error) {
 	}
 	return fds, nil
 }
-
-// A lookConn is a rawConn for this package, which doesn't pass the open file on.
-type lookConn struct{ rawConn }
-
-func (c lookConn) Control(f func(fd uintptr)) error { return c.d.control(f) }

@@ -66,18 +66,12 @@ func (m *message) clear() { m.hdr, m.iov = unix.Msghdr{}, [2]unix.Iovec{} }
 
 // A pipeCaller reads and writes a pipe that doesn't block.
 //
-// A call that goes through Go's scheduler costs 50 ns more, and one that copies
-// for longer than 20 µs may lose its place there, and coming back takes as long
-// again. So calls are raw where they can't block: where nobody else has the open
-// file, whose O_NONBLOCK then stays. (That file was the caller's until it was
-// shared: a call that began before then has looked at the flag long before
-// anybody can change it.) Where somebody has, large calls are raw with
-// RWF_NOWAIT; small ones would be slower by it (tried: 65 ns a call). A FIFO
-// doesn't know the flag, nor does a kernel before 6.4.
-type pipeCaller struct {
-	of      *descriptor
-	unknown bool
-}
+// A system call that copies for longer than 20 µs may lose its place to Go's
+// scheduler, and coming back takes as long again. So large ones are raw, with
+// RWF_NOWAIT, which makes sure that they can't block, whatever a process
+// that shares the descriptor does to its O_NONBLOCK. Small ones would be slower
+// by it. A FIFO doesn't know the flag, nor does a kernel before 6.4.
+type pipeCaller struct{ unknown bool }
 
 // largeCall is the size in bytes from which a call is a large one.
 const largeCall = 16 << 10
@@ -87,21 +81,12 @@ func (p *pipeCaller) read(fd int, a, b []byte) (int, error) {
 	if len(a) == 0 {
 		a, b = b, nil
 	}
-	own := !p.of.shared.Load()
-	if len(b) == 0 && own {
-		r, _, errno := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(a))), uintptr(len(a)))
-		return result(r, errno)
-	}
 	if len(b) == 0 && len(a) < largeCall {
 		return unix.Read(fd, a)
 	}
 	iov := [2]unix.Iovec{{Base: unsafe.SliceData(a)}, {Base: unsafe.SliceData(b)}}
 	iov[0].SetLen(len(a))
 	iov[1].SetLen(len(b))
-	if own {
-		r, _, errno := syscall.RawSyscall(unix.SYS_READV, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 2)
-		return result(r, errno)
-	}
 	if len(a)+len(b) >= largeCall && !p.unknown {
 		r, _, errno := syscall.RawSyscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(&iov)), 2, ^uintptr(0), ^uintptr(0), unix.RWF_NOWAIT)
 		if p.unknown = notOffered(errno); !p.unknown {
@@ -113,10 +98,6 @@ func (p *pipeCaller) read(fd int, a, b []byte) (int, error) {
 }
 
 func (p *pipeCaller) write(fd int, a []byte) (int, error) {
-	if !p.of.shared.Load() {
-		r, _, errno := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(a))), uintptr(len(a)))
-		return result(r, errno)
-	}
 	if len(a) >= largeCall && !p.unknown {
 		iov := unix.Iovec{Base: unsafe.SliceData(a)}
 		iov.SetLen(len(a))
