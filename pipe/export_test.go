@@ -33,7 +33,4 @@ const (
 // meanwhile.
 func (c *Conn) Watched() bool { return c.in.watched }
 
-// Shared says whether somebody else may have the open file.
-func (c *Conn) Shared() bool { return c.d.shared.Load() }
-
 const CalmCalls = calmCalls

@@ -71,6 +71,12 @@ func (m *message) clear() { m.hdr, m.iov = unix.Msghdr{}, [2]unix.Iovec{} }
 // RWF_NOWAIT, which makes sure that they can't block, whatever a process
 // that shares the descriptor does to its O_NONBLOCK. Small ones would be slower
 // by it. A FIFO doesn't know the flag, nor does a kernel before 6.4.
+//
+// Lost: raw small calls on a pipe whose open file nobody else has. They take 50 ns
+// less (a trip is 1.13 times C's, not 1.17, a flow of 64 bytes 0.97, not 0.88). But
+// a peer that waits for a page in the middle of his copy, as of a file on a server
+// that is down, has the pipe's lock meanwhile, and a raw call that waits for that
+// holds up the whole program, not its goroutine alone.
 type pipeCaller struct{ unknown bool }
 
 // largeCall is the size in bytes from which a call is a large one.

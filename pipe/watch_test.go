@@ -2,7 +2,6 @@ package pipe_test
 
 import (
 	"context"
-	"io"
 	"os"
 	"runtime"
 	"testing"
@@ -77,9 +76,6 @@ func TestBlockingOpenFile(t *testing.T) {
 	f, err := r.File()
 	must(t, err)
 	defer f.Close()
-	if !r.Shared() || w.Shared() {
-		t.Fatalf("shared: %v and %v, want true and false", r.Shared(), w.Shared())
-	}
 	must(t, unix.SetNonblock(rawFD(t, f), false))
 	done := make(chan error, 1)
 	go func() { _, err := r.Recv(bg, make([]byte, 8)); done <- err }()
@@ -88,35 +84,4 @@ func TestBlockingOpenFile(t *testing.T) {
 	within(t, "the collector", runtime.GC)
 	must(t, w.Send(bg, []byte("x")))
 	within(t, "Recv", func() { must(t, <-done) })
-}
-
-// A pipe that comes from elsewhere gets an open file of its own: what is done to
-// the other's flags is nothing to it.
-func TestReopened(t *testing.T) {
-	var fds [2]int
-	must(t, unix.Pipe2(fds[:], unix.O_CLOEXEC))
-	keep, err := unix.FcntlInt(uintptr(fds[0]), unix.F_DUPFD_CLOEXEC, 3)
-	must(t, err)
-	defer unix.Close(keep)
-	r, err := pipe.FromFile(os.NewFile(uintptr(fds[0]), "r"))
-	must(t, err)
-	w, err := pipe.FromFile(os.NewFile(uintptr(fds[1]), "w"))
-	must(t, err)
-	closeAfter(t, r)
-	if r.Shared() || w.Shared() {
-		t.Skip("/proc doesn't give it one")
-	}
-	must(t, unix.SetNonblock(keep, false))
-	ctx, cancel := context.WithTimeout(bg, 5*time.Millisecond)
-	defer cancel()
-	_, err = r.Recv(ctx, make([]byte, 8))
-	wantErr(t, "Recv", err, context.DeadlineExceeded)
-	must(t, w.Send(bg, []byte("x")))
-	must(t, w.Close())
-	n, err := r.Recv(bg, make([]byte, 8))
-	if n != 1 || err != nil {
-		t.Error(n, err)
-	}
-	_, err = r.Recv(bg, nil)
-	wantErr(t, "then", err, io.EOF)
 }
