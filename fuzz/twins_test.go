@@ -8,7 +8,7 @@ import (
 )
 
 // Packages mq and pipe wait for descriptors in the same way and stand alone, so
-// each has its own copy of three files. What is mended in one has to be
+// each has its own copy of these files. What is mended in one has to be
 // mended in the other.
 func TestTwins(t *testing.T) {
 	mq := regexp.MustCompile(`\bmq(_test)?\b`)
@@ -28,7 +28,7 @@ func TestTwins(t *testing.T) {
 		}
 		return strings.Join(lines, "")
 	}
-	for _, file := range []string{"line.go", "yield.go", "turn.go", "turn_test.go"} {
+	for _, file := range []string{"descriptor.go", "line.go", "yield.go", "turn.go", "turn_test.go"} {
 		if read("mq/"+file) != read("pipe/"+file) {
 			t.Errorf("mq/%s and pipe/%[1]s differ in more than the package's name", file)
 		}

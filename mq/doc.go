@@ -34,8 +34,8 @@
 // always on, for the poller: a C program that inherits the descriptor of a Queue
 // should clear it, which does no harm here, or open the queue by name.
 //
-// Each message wakes the poller of every Go process that has the queue open,
-// also of those that don't wait for it: close a Queue that is only passed on.
+// Each message wakes the poller of every Go process that waits for one, and of
+// those that have passed the Queue on: close one that is only passed on.
 //
 // A Queue may be an argument of a child process: see [Queue.PassFiles].
 //
@@ -50,7 +50,7 @@
 //
 //	                             system calls                              threads held
 //	Send, Recv, no need to wait  1 (mq_timedsend, mq_timedreceive)         none
-//	to wait                      1 more try, epoll_pwait by the poller     none
+//	to wait                      1 more try, epoll_pwait by the poller     none, 1 descriptor
 //	Notify                       8, and a descriptor meanwhile             none
 //
 // A message is copied into the kernel and out of it, and sorted in by its priority.

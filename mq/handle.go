@@ -14,13 +14,17 @@ func (q *Queue) PassFiles() ([]*os.File, error) {
 	if err := q.ready(); err != nil {
 		return nil, err
 	}
-	return []*os.File{q.f}, nil
+	f, err := q.d.file()
+	if err != nil {
+		return nil, err
+	}
+	return []*os.File{f}, nil
 }
 
 // TakeFiles makes a zero Queue of the file that PassFiles gave, in the child. It
 // takes ownership of the file unless it returns an error.
 func (q *Queue) TakeFiles(files []*os.File) error {
-	if q.f != nil {
+	if q.d != nil {
 		return fmt.Errorf("mq: TakeFiles on a Queue in use: %w", os.ErrInvalid)
 	}
 	if len(files) != 1 || files[0] == nil {

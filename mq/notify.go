@@ -61,7 +61,7 @@ func (q *Queue) Notify(ctx context.Context) error {
 		switch rang, err := b.wait(); {
 		case err == nil && rang:
 			return nil
-		case err == nil && q.closed.Load():
+		case err == nil && q.d.closed():
 			return os.ErrClosed
 		case err == nil:
 			// The kernel removes the registration when this process closes
@@ -85,7 +85,7 @@ func (q *Queue) Notify(ctx context.Context) error {
 }
 
 func (q *Queue) register(b *bell) (err error) {
-	if q.rc.Control(func(fd uintptr) {
+	if q.d.control(func(fd uintptr) {
 		if cerr := b.rc.Control(func(sock uintptr) { err = mqNotify(int(fd), int(sock), b.cookie[:]) }); cerr != nil {
 			err = cerr
 		}
@@ -105,7 +105,7 @@ func (q *Queue) register(b *bell) (err error) {
 // unregister may take away what another goroutine has registered since; that
 // one sees it and registers again.
 func (q *Queue) unregister() {
-	_ = q.rc.Control(func(fd uintptr) { _ = mqUnnotify(int(fd)) }) // closed: it is gone
+	_ = q.d.control(func(fd uintptr) { _ = mqUnnotify(int(fd)) }) // closed: it is gone
 }
 
 // A bell is where the kernel tells that a registration is over.

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -126,20 +125,10 @@ func (q *Queue) init(fd int) error {
 		unix.Close(fd)
 		return os.NewSyscallError("fcntl", err)
 	}
-	f := os.NewFile(uintptr(fd), "mq")
-	if err := f.SetDeadline(time.Time{}); err != nil {
-		f.Close() // NewFile doesn't say that the poller had no room
-		return fmt.Errorf("mq: the poller refuses the descriptor (fs.epoll.max_user_watches?): %w", err)
-	}
-	rc, err := f.SyscallConn()
-	if err != nil {
-		f.Close()
-		return err
-	}
-	q.f, q.rc, q.size = f, rc, a.msgsize
-	q.in.init(fd, rc.Read, f.SetReadDeadline, &q.closed, &q.in)
+	q.d, q.size = newDescriptor(fd), a.msgsize
+	q.in.init(q.d, unix.EPOLLIN, &q.in)
 	q.in.once = func(fd uintptr) { q.in.now = q.in.attempt(fd) }
-	q.out.init(fd, rc.Write, f.SetWriteDeadline, &q.closed, &q.out)
+	q.out.init(q.d, unix.EPOLLOUT, &q.out)
 	q.out.once = func(fd uintptr) { q.out.now = q.out.attempt(fd) }
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,12 +14,10 @@ import (
 // at once, in any number of processes. The zero Queue is of no use but to
 // [Queue.TakeFiles]. A Queue must not be copied.
 type Queue struct {
-	f      *os.File
-	rc     syscall.RawConn
-	size   int // bytes of the largest message
-	closed atomic.Bool
-	in     receiver
-	out    sender
+	d    *descriptor // nil in a zero Queue
+	size int         // bytes of the largest message
+	in   receiver
+	out  sender
 }
 
 var _ syscall.Conn = (*Queue)(nil)
@@ -129,7 +126,7 @@ func (q *Queue) TrySend(msg []byte, prio uint) (bool, error) {
 		out.once = func(fd uintptr) { out.now = out.attempt(fd) }
 	}
 	out.msg, out.prio = msg, prio
-	err := q.rc.Control(out.once)
+	err := q.d.control(out.once)
 	out.msg = nil
 	if err != nil {
 		return false, os.ErrClosed
@@ -155,7 +152,7 @@ func (q *Queue) TryRecv(buf []byte) (n int, prio uint, ok bool, err error) {
 		in.once = func(fd uintptr) { in.now = in.attempt(fd) }
 	}
 	in.buf = buf
-	err = q.rc.Control(in.once)
+	err = q.d.control(in.once)
 	in.buf = nil
 	switch {
 	case err != nil:
@@ -179,9 +176,9 @@ func begin(ctx context.Context, l *line) error {
 
 func (q *Queue) ready() error {
 	switch {
-	case q.f == nil:
+	case q.d == nil:
 		return os.ErrInvalid
-	case q.closed.Load():
+	case q.d.closed():
 		return os.ErrClosed
 	}
 	return nil
@@ -230,7 +227,7 @@ func (q *Queue) Stat() (Stat, error) {
 	}
 	var a kernelAttr
 	var err error
-	if q.rc.Control(func(fd uintptr) { a, err = mqGetAttr(int(fd)) }) != nil {
+	if q.d.control(func(fd uintptr) { a, err = mqGetAttr(int(fd)) }) != nil {
 		return Stat{}, os.ErrClosed
 	}
 	if err != nil {
@@ -244,20 +241,15 @@ func (q *Queue) SyscallConn() (syscall.RawConn, error) {
 	if err := q.ready(); err != nil {
 		return nil, err
 	}
-	return q.rc, nil
+	return rawConn{q.d}, nil
 }
 
 // Close closes the descriptor; the queue itself stays until it is unlinked.
 // Calls that are blocked in it return [os.ErrClosed], and so does every later
 // call, also a second Close.
 func (q *Queue) Close() error {
-	if q.f == nil {
+	if q.d == nil {
 		return os.ErrInvalid
 	}
-	if q.closed.Swap(true) {
-		return os.ErrClosed
-	}
-	q.in.unused()
-	q.out.unused()
-	return q.f.Close()
+	return q.d.close(&q.in.line, &q.out.line)
 }

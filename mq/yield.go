@@ -61,6 +61,8 @@ var began = time.Now()
 // of the turn.
 type patience struct {
 	fresh bool          // the call has not looked yet
+	moved bool          // the attempt that wasn't through got a part through
+	spent bool          // the attempt took all there was: another would find nothing
 	dry   uint8         // calls in a row that found nothing at first
 	rest  time.Duration // how long to park at once, after the latest in vain
 	until time.Duration // and when that is over
@@ -68,8 +70,10 @@ type patience struct {
 
 // look attempts, and again for a moment if that may be worth it. The result is
 // that of the last attempt.
-func (l *line) look(ctx context.Context, fd uintptr) bool {
-	hasty := !l.fresh || l.dry < drySpell || l.dry%checkEach == 0
+func (l *line) look(ctx context.Context) bool {
+	fd := uintptr(l.d.fd)
+	hasty := !l.spent && (!l.fresh || l.dry < drySpell || l.dry%checkEach == 0)
+	l.spent = false
 	if hasty && l.try.attempt(fd) {
 		if l.fresh {
 			l.dry = 0
@@ -100,13 +104,16 @@ func (l *line) look(ctx context.Context, fd uintptr) bool {
 }
 
 func (l *line) keepLooking(ctx context.Context, fd uintptr, start time.Duration) bool {
-	for again := false; ctx.Err() == nil; again = true {
-		if again && runtime.GOMAXPROCS(0) == 1 {
+	for idle := false; ctx.Err() == nil; {
+		if idle && runtime.GOMAXPROCS(0) == 1 {
 			runtime.Gosched() // to a peer in this process
 		}
 		yield()
 		found := l.try.attempt(fd)
 		now := time.Since(began)
+		if idle = true; l.moved && !found && now-start < tooLong {
+			l.moved, idle, start = false, false, now // a part got through
+		}
 		if found && now-start < tooLong {
 			if l.rest -= l.rest / forget; l.rest < minRest {
 				l.rest = 0

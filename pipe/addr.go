@@ -21,11 +21,11 @@ func (c *Conn) LocalAddr() net.Addr { return c.addr(unix.Getsockname) }
 func (c *Conn) RemoteAddr() net.Addr { return c.addr(unix.Getpeername) }
 
 func (c *Conn) addr(get func(int) (unix.Sockaddr, error)) net.Addr {
-	if c.f == nil || !c.mode.socket {
+	if c.d == nil || !c.mode.socket {
 		return pipeAddr{}
 	}
 	var sa unix.Sockaddr
-	_ = c.rc.Control(func(fd uintptr) { sa, _ = get(int(fd)) }) // nil once closed
+	_ = c.d.control(func(fd uintptr) { sa, _ = get(int(fd)) }) // nil once closed
 	network := "unix"
 	switch {
 	case c.mode.datagram:

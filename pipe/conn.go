@@ -18,10 +18,8 @@ import (
 // The zero Conn is of no use but to [Conn.TakeFiles]; its other methods return
 // [os.ErrInvalid]. A Conn must not be copied.
 type Conn struct {
-	f      *os.File
-	rc     syscall.RawConn
-	mode   mode
-	closed atomic.Bool
+	d    *descriptor // nil in a zero Conn
+	mode mode
 
 	// What this process holds of the stream, for PassFiles: bytes read ahead or
 	// the rest of a frame that some Read began; bytes of a half-sent frame.
@@ -143,9 +141,9 @@ func (c *Conn) Write(p []byte) (int, error) {
 // ready says whether the Conn can be used in a direction.
 func (c *Conn) ready(can bool, op string) error {
 	switch {
-	case c.f == nil:
+	case c.d == nil:
 		return os.ErrInvalid
-	case c.closed.Load():
+	case c.d.closed():
 		return os.ErrClosed
 	case !can:
 		return os.NewSyscallError(op, unix.EBADF)
@@ -167,7 +165,7 @@ func (c *Conn) begin(ctx context.Context) error {
 func (c *Conn) endRecv() {
 	c.unread.Store(c.in.held())
 	c.in.leave()
-	if c.closed.Load() {
+	if c.d.closed() {
 		c.dropFiles()
 	}
 }
@@ -212,7 +210,7 @@ func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if err := c.ready(true, ""); err != nil {
 		return nil, err
 	}
-	return c.rc, nil
+	return rawConn{c.d}, nil
 }
 
 // CloseWrite ends the sending direction: the peer gets [io.EOF] once it has read
@@ -229,7 +227,7 @@ func (c *Conn) CloseWrite() error {
 		return c.Close()
 	}
 	var err error
-	if cerr := c.rc.Control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_WR) }); cerr != nil {
+	if cerr := c.d.control(func(fd uintptr) { err = unix.Shutdown(int(fd), unix.SHUT_WR) }); cerr != nil {
 		return os.ErrClosed
 	}
 	return os.NewSyscallError("shutdown", err)
@@ -238,15 +236,10 @@ func (c *Conn) CloseWrite() error {
 // Close closes the Conn. Calls that are blocked in it return [os.ErrClosed], and
 // so does every later call, also a second Close.
 func (c *Conn) Close() error {
-	if c.f == nil {
+	if c.d == nil {
 		return os.ErrInvalid
 	}
-	if c.closed.Swap(true) {
-		return os.ErrClosed
-	}
-	c.in.unused()
-	c.out.unused()
-	err := c.f.Close()
+	err := c.d.close(&c.in.line, &c.out.line)
 	c.dropFiles()
 	return err
 }

@@ -59,10 +59,13 @@
 //	                                system calls                         threads held
 //	Send                            1 (sendto or write)                  none
 //	Recv, a message is there        1 (recvmsg or read)                  none
-//	Recv, there is nothing          2 reads, epoll_pwait by the poller   none
+//	Recv, it comes within 50 µs     1 or 2, and sched_yield              none
+//	Recv, it comes later            2 reads, epoll_pwait by the poller   none
 //	Select                          epoll_ctl a Conn, 1 to wait          none
 //
-// A thousand waiting receivers are a thousand goroutines and no thread. A message is
+// A thousand waiting receivers are a thousand goroutines and no thread, and two
+// descriptors each: the first who has to wait in a direction makes an epoll instance
+// for it. A message is
 // copied twice, into the kernel and out of it; [Splice] and [Tee] copy nothing.
 //
 // # Kernels

@@ -28,3 +28,9 @@ const (
 	MinRest = minRest
 	MaxRest = maxRest
 )
+
+// Watched says whether the poller watches for the receiver; nobody may receive
+// meanwhile.
+func (c *Conn) Watched() bool { return c.in.watched }
+
+const CalmCalls = calmCalls

@@ -59,7 +59,7 @@ func TestCase175_ManyFiles(t *testing.T) {
 	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
 		files := tagged(t, 0, 300)
 		defer closeFiles(files)
-		before := fdCount(t)
+		before := filesOpen(t)
 		for _, n := range []int{254, 300} {
 			err := s.SendFiles(bg, []byte("x"), files[:n]...)
 			wantErr(t, fmt.Sprint(n, " files"), err, unix.EINVAL)
@@ -82,7 +82,7 @@ func TestCase175_ManyFiles(t *testing.T) {
 			}
 			wantTags(t, got, 0, pipe.MaxFiles)
 		}
-		if n := fdCount(t); n != before {
+		if n := filesOpen(t); n != before {
 			t.Errorf("%d descriptors, before %d", n, before)
 		}
 	}, "Pair", "PacketPair")
@@ -95,7 +95,7 @@ func TestTooManyFilesInOneFrame(t *testing.T) {
 	must(t, err)
 	closeAfter(t, s, r)
 	files := tagged(t, 0, 100)
-	before := fdCount(t)
+	before := filesOpen(t)
 	go func() {
 		rawRights(t, s, []byte{20, 0, 0, 0, 0, 0, 0, 0}, files)
 		for range 20 {
@@ -114,7 +114,7 @@ func TestTooManyFilesInOneFrame(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	wantTags(t, got, 0, 1)
-	if n := fdCount(t); n != before {
+	if n := filesOpen(t); n != before {
 		t.Errorf("%d descriptors, before %d", n, before)
 	}
 	closeFiles(files)

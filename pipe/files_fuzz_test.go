@@ -42,7 +42,7 @@ func FuzzFiles(f *testing.F) {
 		if len(data) > 4000 || len(pieces) > 40 || len(calls) > 40 {
 			return
 		}
-		before := fdCount(t)
+		before := filesOpen(t)
 		typ := unix.SOCK_STREAM
 		if packets%2 == 1 {
 			typ = unix.SOCK_SEQPACKET
@@ -87,7 +87,7 @@ func FuzzFiles(f *testing.F) {
 		if err := r.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 			t.Error(err)
 		}
-		if after := fdCount(t); after != before {
+		if after := filesOpen(t); after != before {
 			t.Errorf("%d descriptors, %d before", after, before)
 		}
 	})

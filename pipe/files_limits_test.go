@@ -198,7 +198,7 @@ func TestFilesLeaveNothing(t *testing.T) {
 	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
 		files := tagged(t, 0, 5)
 		defer closeFiles(files)
-		before := fdCount(t)
+		before := filesOpen(t)
 		buf := make([]byte, 10)
 		for i := range rounds(1000) {
 			must(t, s.SendFiles(bg, []byte("0123456789"), files[:i%6]...))
@@ -223,7 +223,7 @@ func TestFilesLeaveNothing(t *testing.T) {
 			must(t, err)
 			closeFiles(got)
 		}
-		if n := fdCount(t); n != before {
+		if n := filesOpen(t); n != before {
 			t.Errorf("%d descriptors, before %d", n, before)
 		}
 	}, "Pair", "PacketPair")

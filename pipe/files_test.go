@@ -64,7 +64,7 @@ func rounds(n int) int {
 // are read ahead together: each comes with its own, whoever receives it.
 func TestFilesComeWithTheirMessage(t *testing.T) {
 	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
-		before := fdCount(t)
+		before := filesOpen(t)
 		sizes := []int{0, 1, 100, 8000, 9000, 70_000}
 		buf := make([]byte, 100_000)
 		for round := range rounds(1000) {
@@ -114,7 +114,7 @@ func TestFilesComeWithTheirMessage(t *testing.T) {
 			})
 			closeFiles(first)
 		}
-		if n := fdCount(t); n != before {
+		if n := filesOpen(t); n != before {
 			t.Errorf("%d descriptors, before %d", n, before)
 		}
 	}, "Pair", "PacketPair")
@@ -159,7 +159,7 @@ func TestFilesOfAnUnfinishedMessage(t *testing.T) {
 
 // What a receiver holds when it is closed is closed.
 func TestFilesOfAClosedConn(t *testing.T) {
-	before := fdCount(t)
+	before := filesOpen(t)
 	for range rounds(200) {
 		s, r, err := pipe.Pair()
 		must(t, err)
@@ -172,22 +172,22 @@ func TestFilesOfAClosedConn(t *testing.T) {
 		must(t, s.Close())
 		closeFiles(files)
 	}
-	if n := fdCount(t); n != before {
+	if n := filesOpen(t); n != before {
 		t.Errorf("%d descriptors, before %d", n, before)
 	}
 	s, r, err := pipe.Pair()
 	must(t, err)
 	files := tagged(t, 0, 1)
-	held := fdCount(t)
+	held := filesOpen(t)
 	rawRights(t, s, []byte{9, 0, 0, 0, 0, 0, 0, 0, 'h'}, files)
 	done := make(chan error)
 	go func() { _, _, err := r.RecvFiles(bg, make([]byte, 9), 1); done <- err }()
-	for fdCount(t) == held {
+	for filesOpen(t) == held {
 		time.Sleep(time.Millisecond)
 	}
 	must(t, r.Close())
 	within(t, "RecvFiles", func() { wantErr(t, "RecvFiles", <-done, os.ErrClosed) })
-	if n := fdCount(t); n != held-1 {
+	if n := filesOpen(t); n != held-1 {
 		t.Errorf("%d descriptors, want %d", n, held-1)
 	}
 	closeFiles(files)

@@ -36,7 +36,7 @@ func TestOtherLanguages(t *testing.T) {
 		t.Run(lang.name, func(t *testing.T) {
 			argv := lang.argv(t)
 			for _, k := range kinds[:2] {
-				before := fdCount(t)
+				before := filesOpen(t)
 				mine, theirs, err := k.open()
 				must(t, err)
 				files, err := theirs.PassFiles()
@@ -61,7 +61,7 @@ func TestOtherLanguages(t *testing.T) {
 				wantTags(t, files[1:], 10, 1)
 				must(t, cmd.Wait())
 				must(t, mine.Close())
-				if n := fdCount(t); n > before {
+				if n := filesOpen(t); n > before {
 					t.Errorf("%d descriptors, before %d", n, before)
 				}
 			}
@@ -75,7 +75,7 @@ func TestHalfAControlMessage(t *testing.T) {
 	forKinds(t, func(t *testing.T, s, r *pipe.Conn) {
 		files := tagged(t, 0, 2)
 		defer closeFiles(files)
-		before := fdCount(t)
+		before := filesOpen(t)
 		rights := unix.UnixRights(rawFD(t, files[0]), rawFD(t, files[1]))
 		for n := unix.SizeofCmsghdr; n < unix.CmsgLen(8); n++ { // the header promises more
 			err := unix.Sendmsg(rawFD(t, s), []byte("x"), rights[:n], nil, 0)
@@ -87,7 +87,7 @@ func TestHalfAControlMessage(t *testing.T) {
 			t.Fatal(n, err)
 		}
 		wantTags(t, got, 0, 2)
-		if n := fdCount(t); n != before {
+		if n := filesOpen(t); n != before {
 			t.Errorf("%d descriptors, before %d", n, before)
 		}
 	}, "Pair", "PacketPair")

@@ -14,16 +14,28 @@ import (
 // bytes that the child would miss, or has a frame half sent that the child
 // would continue wrongly (see [Conn.Flush]).
 func (c *Conn) PassFiles() ([]*os.File, error) {
-	if err := c.ready(true, ""); err != nil {
+	if err := c.passable(); err != nil {
 		return nil, err
 	}
+	f, err := c.d.file()
+	if err != nil {
+		return nil, err
+	}
+	return []*os.File{f}, nil
+}
+
+// passable says whether another process could go on where this one is.
+func (c *Conn) passable() error {
+	if err := c.ready(true, ""); err != nil {
+		return err
+	}
 	if n := c.unread.Load(); n > 0 {
-		return nil, fmt.Errorf("pipe: Conn can't be passed: %d bytes are buffered unread in this process: %w", n, os.ErrInvalid)
+		return fmt.Errorf("pipe: Conn can't be passed: %d bytes are buffered unread in this process: %w", n, os.ErrInvalid)
 	}
 	if n := c.unsent.Load(); n > 0 {
-		return nil, fmt.Errorf("pipe: Conn can't be passed: a frame is half sent, %d bytes are to go (Flush sends them): %w", n, os.ErrInvalid)
+		return fmt.Errorf("pipe: Conn can't be passed: a frame is half sent, %d bytes are to go (Flush sends them): %w", n, os.ErrInvalid)
 	}
-	return []*os.File{c.f}, nil
+	return nil
 }
 
 // File returns a duplicate of the descriptor, for calls and programs that this
@@ -35,13 +47,13 @@ func (c *Conn) PassFiles() ([]*os.File, error) {
 // Errors: those of PassFiles, for the same reasons; EMFILE if the process has no
 // descriptors left.
 func (c *Conn) File() (*os.File, error) {
-	if _, err := c.PassFiles(); err != nil {
+	if err := c.passable(); err != nil {
 		return nil, err
 	}
 	fd := -1
 	var err error
 	// From 3 up, so that it can't become a standard stream.
-	if c.rc.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3) }) != nil {
+	if c.d.control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 3) }) != nil {
 		return nil, os.ErrClosed
 	}
 	if err != nil {
@@ -54,7 +66,7 @@ func (c *Conn) File() (*os.File, error) {
 // takes ownership of the file unless it returns an error. Which kind of Conn
 // it is, the descriptor tells.
 func (c *Conn) TakeFiles(files []*os.File) error {
-	if c.f != nil {
+	if c.d != nil {
 		return fmt.Errorf("pipe: TakeFiles on a Conn in use: %w", os.ErrInvalid)
 	}
 	if len(files) != 1 {

@@ -3,46 +3,59 @@ package pipe
 import (
 	"context"
 	"errors"
-	"math"
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A line orders the callers of one direction of a descriptor and cancels the
 // one at its head.
 //
-// A deadline is the only way out of the poller, and it belongs to the
-// descriptor, not to a goroutine. So callers take turns and only the holder of
-// the turn waits in the poller. When its context ends, the deadline goes to the
+// A deadline is the only way out of the poller, and it belongs to what is in
+// the poller, not to a goroutine. So callers take turns and only the holder of
+// the turn waits there. When its context ends, the deadline goes to the
 // past; before the turn is passed on, that has either not happened and never
 // will, or has been undone. The deadline of the user applies to all: it
 // ends the holder's wait, and each next holder meets it in turn.
+//
+// What is in the poller is not the descriptor but an epoll instance of the line's
+// own, made for the first who has to wait. It watches the descriptor only while
+// calls do wait: after calmCalls in a row that didn't, it lets go of it.
 type line struct {
 	turn
 	try    attempter
-	fd     int
-	wait   func(func(fd uintptr) bool) error // RawConn.Read or RawConn.Write
-	set    func(time.Time) error             // File.SetReadDeadline or …Write…
-	closed *atomic.Bool
+	d      *descriptor
+	events uint32 // what it waits for: EPOLLIN or EPOLLOUT
 
 	// The holder's.
 	ctx    context.Context
-	stop   func() bool // set while a context may end the wait
-	ctxErr error       // ctx had ended before the wait began
+	stop   func() bool                       // set while a context may end the wait
+	early  error                             // why the wait ended before it began
+	wait   func(func(fd uintptr) bool) error // RawConn.Read or RawConn.Write, once somebody has to wait
 	step   func(fd uintptr) bool
 	expire func()
 	joined chan struct{} // expire has run
 	patience
+	epfd    int
+	watched bool  // the epoll instance has the descriptor
+	calm    uint8 // calls in a row that didn't wait since
 
-	using sync.Mutex  // held while fd is used outside the poller
 	timed atomic.Bool // the user has set a deadline
 
-	mu    sync.Mutex // guards what follows, and the descriptor's deadline
-	user  time.Time  // the deadline that the user asked for
-	ended bool       // the deadline is in the past for the holder's context
+	mu    sync.Mutex // guards what follows, and the deadline in the poller
+	epoll *os.File
+	set   func(time.Time) error // File.SetReadDeadline or …Write…, once there is a wait
+	user  time.Time             // the deadline that the user asked for
+	ended bool                  // the deadline is in the past for the holder's context
 }
+
+// calmCalls is after how many calls without a wait the descriptor is no longer
+// watched. To watch it again costs as much as twenty messages lose by it.
+const calmCalls = 32
 
 // past is any time that is over: not the zero time, which means no deadline.
 var past = time.Unix(1, 0)
@@ -51,16 +64,20 @@ var past = time.Unix(1, 0)
 // would have.
 type attempter interface{ attempt(fd uintptr) bool }
 
-// init prepares the line. Without an fd, -1, callers don't look for what they
-// wait for but park at once.
-func (l *line) init(fd int, wait func(func(uintptr) bool) error, set func(time.Time) error, closed *atomic.Bool, try attempter) {
+func (l *line) init(d *descriptor, events uint32, try attempter) {
 	l.pass, l.joined = make(chan struct{}, 1), make(chan struct{}, 1)
-	l.fd, l.try, l.wait, l.set, l.closed = fd, try, wait, set, closed
-	if fd < 0 {
-		l.rest, l.until = maxRest, math.MaxInt64
-	}
+	l.d, l.events, l.try = d, events, try
 	// Built once: a closure for each call would be an allocation for each.
-	l.step = func(fd uintptr) bool { return l.look(l.ctx, fd) || l.arm() }
+	l.step = func(uintptr) bool {
+		// Only an attempt that found nothing at all is sure of an event.
+		for l.moved = true; l.moved; {
+			l.moved = false
+			if l.look(l.ctx) {
+				return true
+			}
+		}
+		return l.arm() || l.watch()
+	}
 	l.expire = func() {
 		l.mu.Lock()
 		l.ended = true
@@ -72,46 +89,130 @@ func (l *line) init(fd int, wait func(func(uintptr) bool) error, set func(time.T
 
 // run attempts until an attempt is through, and waits in the poller between
 // them. It returns nil (the attempt left its own result), ctx.Err(),
-// os.ErrDeadlineExceeded for the user's deadline, or os.ErrClosed. Only the
-// holder of the turn calls it.
+// os.ErrDeadlineExceeded for the user's deadline, os.ErrClosed, or why the
+// poller can't be used. Only the holder of the turn calls it.
 func (l *line) run(ctx context.Context) error {
+	if !l.d.acquire() {
+		return os.ErrClosed
+	}
+	defer l.d.release()
 	l.fresh = true
-	if l.fd >= 0 && !l.timed.Load() {
-		if found, err := l.lookBefore(ctx); found || err != nil {
+	// With no deadline to be kept it looks without the poller.
+	if !l.timed.Load() && l.look(ctx) {
+		if l.watched {
+			l.unwatch()
+		}
+		return nil
+	}
+	return l.park(ctx)
+}
+
+// park waits in the poller.
+func (l *line) park(ctx context.Context) error {
+	if l.wait == nil {
+		if err := l.prepare(); err != nil {
 			return err
 		}
 	}
+	l.calm = 0
 	l.ctx = ctx
 	err := l.wait(l.step)
 	l.ctx = nil
-	if l.ctxErr != nil {
-		err, l.ctxErr = l.ctxErr, nil
+	if l.early != nil {
+		err, l.early = l.early, nil
 	}
 	if l.stop != nil && l.disarm() && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = ctx.Err()
 	}
-	if err != nil && l.closed.Load() {
+	if err != nil && l.d.closed() {
 		return os.ErrClosed // the poller has a private error for it
 	}
 	return err
 }
 
-// lookBefore looks without the poller, whose own looks cost more: that is, with
-// no deadline to be kept, and with what keeps Close away.
-func (l *line) lookBefore(ctx context.Context) (bool, error) {
-	l.using.Lock()
-	defer l.using.Unlock()
-	if l.closed.Load() {
-		return false, os.ErrClosed
+// prepare makes what the holder waits with.
+func (l *line) prepare() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.d.closed() {
+		return os.ErrClosed
 	}
-	return l.look(ctx, uintptr(l.fd)), nil
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err == nil {
+		if err = unix.SetNonblock(fd, true); err != nil { // or NewFile won't poll it
+			unix.Close(fd)
+		}
+	}
+	if err != nil {
+		// There is no room for a descriptor: the one that is there has to do.
+		f, err := l.d.file()
+		if err != nil {
+			return err
+		}
+		return l.waitIn(f)
+	}
+	l.epfd, l.epoll = fd, os.NewFile(uintptr(fd), "epoll")
+	return l.waitIn(l.epoll)
 }
 
-// unused waits, once closed is set, until nobody looks without the poller any
-// more: a moment.
-func (l *line) unused() {
-	l.using.Lock()
-	defer l.using.Unlock()
+// waitIn says where the holder waits, with l.mu held.
+func (l *line) waitIn(f *os.File) error {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	wait, set := rc.Read, f.SetReadDeadline
+	if l.watched = f != l.epoll; l.watched && l.events == unix.EPOLLOUT {
+		wait, set = rc.Write, f.SetWriteDeadline
+	}
+	if err := set(l.user); err != nil { // NewFile doesn't say that the poller had no room
+		if l.epoll != nil {
+			l.epoll.Close()
+			l.epoll = nil
+		}
+		return noRoom(err)
+	}
+	l.wait, l.set = wait, set
+	return nil
+}
+
+func noRoom(err error) error {
+	return fmt.Errorf("the poller refuses the descriptor (fs.epoll.max_user_watches?): %w", err)
+}
+
+// watch has the descriptor watched, for the wait that is about to begin. It
+// returns true if there must be none, because that can't be. What has come
+// since the latest attempt is found as the descriptor is added.
+func (l *line) watch() bool {
+	if l.watched {
+		return false
+	}
+	err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, l.d.fd, &unix.EpollEvent{Events: l.events | unix.EPOLLET})
+	if err != nil {
+		l.early = noRoom(os.NewSyscallError("epoll_ctl", err))
+		return true
+	}
+	l.watched = true
+	return false
+}
+
+// unwatch counts a call that didn't wait, and ends the watch after enough.
+func (l *line) unwatch() {
+	if l.calm++; l.calm < calmCalls || l.epoll == nil {
+		return
+	}
+	l.calm = 0
+	l.watched = unix.EpollCtl(l.epfd, unix.EPOLL_CTL_DEL, l.d.fd, nil) != nil
+}
+
+// evict ends the holder's wait for good: the descriptor is being closed. A wait
+// that begins later ends at once, or is refused by prepare.
+func (l *line) evict() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.set != nil {
+		l.set(past)
+	}
 }
 
 // arm lets the context end the wait that is about to begin. It returns true if
@@ -120,7 +221,7 @@ func (l *line) arm() bool {
 	if l.stop != nil || l.ctx.Done() == nil {
 		return false
 	}
-	if l.ctxErr = l.ctx.Err(); l.ctxErr != nil {
+	if l.early = l.ctx.Err(); l.early != nil {
 		return true
 	}
 	l.stop = context.AfterFunc(l.ctx, l.expire)
@@ -139,7 +240,9 @@ func (l *line) disarm() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ended = false
-	l.set(l.user)
+	if !l.d.closed() {
+		l.set(l.user)
+	}
 	return true
 }
 
@@ -147,18 +250,13 @@ func (l *line) disarm() bool {
 func (l *line) setUser(t time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed.Load() {
+	if l.d.closed() {
 		return os.ErrClosed
 	}
 	l.user = t
 	l.timed.Store(!t.IsZero())
-	if l.ended {
-		return nil // disarm will set it
+	if l.ended || l.set == nil {
+		return nil // disarm or prepare will set it
 	}
-	if err := l.set(t); err != nil && l.closed.Load() {
-		return os.ErrClosed
-	} else if err != nil {
-		return err
-	}
-	return nil
+	return l.set(t)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"sync/atomic"
@@ -18,10 +19,8 @@ import (
 // [net.Listener], so net/rpc and net/http serve it. Any number of goroutines may
 // call its methods at once.
 type Listener struct {
-	f       *os.File
 	network string
 	name    string
-	closed  atomic.Bool
 	allow   atomic.Pointer[func(Peer) bool]
 	st      unix.Stat_t // of the name in the file system
 
@@ -62,28 +61,28 @@ func listen(network, name string) (*Listener, error) {
 		return nil, err
 	}
 	l := &Listener{network: network, name: name}
-	f := os.NewFile(uintptr(fd), "listener")
 	if err := bind(fd, name, &l.st); err != nil {
-		f.Close()
+		unix.Close(fd)
 		return nil, err
 	}
 	fail := func(err error) (*Listener, error) {
 		l.remove()
-		f.Close()
+		l.line.d.close()
 		return nil, err
 	}
+	l.line.init(newDescriptor(fd), unix.EPOLLIN, l)
+	// Peers come seldom: callers wait in the poller at once.
+	l.rest, l.until = maxRest, math.MaxInt64
 	if err := unix.Listen(fd, unix.SOMAXCONN); err != nil {
 		return fail(os.NewSyscallError("listen", err))
 	}
-	rc, err := f.SyscallConn()
+	f, err := l.d.file()
+	if err == nil {
+		err = l.waitIn(f)
+	}
 	if err != nil {
 		return fail(err)
 	}
-	if err := f.SetReadDeadline(time.Time{}); err != nil {
-		return fail(err)
-	}
-	l.f = f
-	l.line.init(-1, rc.Read, f.SetReadDeadline, &l.closed, l)
 	return l, nil
 }
 
@@ -176,7 +175,7 @@ func (l *Listener) Allow(f func(Peer) bool) {
 // process has no descriptors left: the peer then stays in the kernel's queue.
 // Any number of goroutines may call it at once.
 func (l *Listener) AcceptConn(ctx context.Context) (*Conn, error) {
-	if l.f == nil {
+	if l.d == nil {
 		return nil, os.ErrInvalid
 	}
 	if err := ctx.Err(); err != nil {
@@ -244,7 +243,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 // SetDeadline sets the time at which every AcceptConn and Accept, now or later,
 // ends with [os.ErrDeadlineExceeded]; the zero time means never.
 func (l *Listener) SetDeadline(t time.Time) error {
-	if l.f == nil {
+	if l.d == nil {
 		return os.ErrInvalid
 	}
 	return l.setUser(t)
@@ -255,22 +254,22 @@ func (l *Listener) Addr() net.Addr { return &net.UnixAddr{Name: l.name, Net: l.n
 
 // SyscallConn gives access to the descriptor, for [Select] among others.
 func (l *Listener) SyscallConn() (syscall.RawConn, error) {
-	if l.f == nil {
+	if l.d == nil {
 		return nil, os.ErrInvalid
 	}
-	return l.f.SyscallConn()
+	return rawConn{l.d}, nil
 }
 
 // Close stops listening and removes the name from the file system, unless
 // somebody else has taken it. Calls that are blocked return [os.ErrClosed].
 // Accepted Conns stay open.
 func (l *Listener) Close() error {
-	if l.f == nil {
+	if l.d == nil {
 		return os.ErrInvalid
 	}
-	if l.closed.Swap(true) {
+	if l.d.closed() {
 		return os.ErrClosed
 	}
 	l.remove()
-	return l.f.Close()
+	return l.d.close(&l.line)
 }

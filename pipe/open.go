@@ -6,7 +6,6 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -134,20 +133,10 @@ func (c *Conn) init(fd int) error {
 		// end.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMP, 1)
 	}
-	f := os.NewFile(uintptr(fd), "pipe")
-	if err := f.SetDeadline(time.Time{}); err != nil {
-		f.Close() // NewFile doesn't say that the poller had no room
-		return fmt.Errorf("pipe: the poller refuses the descriptor (fs.epoll.max_user_watches?): %w", err)
-	}
-	rc, err := f.SyscallConn()
-	if err != nil {
-		f.Close()
-		return err
-	}
-	c.f, c.rc, c.mode = f, rc, m
+	c.d, c.mode = newDescriptor(fd), m
 	c.in.mode, c.out.mode = m, m
-	c.in.init(fd, rc.Read, f.SetReadDeadline, &c.closed, &c.in)
-	c.out.init(fd, rc.Write, f.SetWriteDeadline, &c.closed, &c.out)
+	c.in.init(c.d, unix.EPOLLIN|unix.EPOLLRDHUP, &c.in)
+	c.out.init(c.d, unix.EPOLLOUT, &c.out)
 	return nil
 }
 

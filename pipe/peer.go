@@ -29,7 +29,7 @@ func (c *Conn) Peer() (p Peer, err error) {
 	if !c.mode.local {
 		return p, fmt.Errorf("pipe: only a local socket knows its peer: %w", os.NewSyscallError("getsockopt", unix.EOPNOTSUPP))
 	}
-	if c.rc.Control(func(fd uintptr) { p, err = peerOf(int(fd)) }) != nil {
+	if c.d.control(func(fd uintptr) { p, err = peerOf(int(fd)) }) != nil {
 		return p, os.ErrClosed
 	}
 	return p, err
@@ -56,7 +56,7 @@ func (c *Conn) PeerFile() (*os.File, error) {
 	}
 	pidfd := -1
 	var err error
-	if c.rc.Control(func(fd uintptr) { pidfd, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PEERPIDFD) }) != nil {
+	if c.d.control(func(fd uintptr) { pidfd, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PEERPIDFD) }) != nil {
 		return nil, os.ErrClosed
 	}
 	switch {

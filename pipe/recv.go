@@ -43,6 +43,7 @@ type receiver struct {
 	looking bool   // the attempt only looks
 	dst     []byte // where the attempt puts what is wanted
 	room    []byte // and what comes behind it: the first part of ahead
+	asked   int    // how many bytes it asked for
 	n       int    // result of the attempt: bytes into dst, or 0 with end
 	end     bool
 	err     error
@@ -82,6 +83,7 @@ func (in *receiver) attempt(fd uintptr) bool {
 	default:
 		in.n = min(n, len(in.dst))
 		in.w += n - in.n
+		in.spent = n < in.asked
 		in.total += uint64(n)
 		if in.nControl > 0 || in.flags != 0 {
 			in.arrived(in.control[:in.nControl], in.flags)
@@ -100,11 +102,14 @@ func (in *receiver) readOnce(fd int) (n int, err error) {
 			if len(a) == 0 {
 				a, b = in.ahead[in.w:], nil
 			}
+			in.asked = len(a) + len(b)
 			n, in.nControl, in.flags, err = in.msg.recv(fd, a, b, in.control, 0)
 			in.flags &= unix.MSG_CTRUNC
 		case len(in.dst) == 0:
+			in.asked = len(in.ahead) - in.w
 			n, err = in.pipeCaller.read(fd, in.ahead[in.w:], nil)
 		default:
+			in.asked = len(in.dst) + len(in.room)
 			n, err = in.pipeCaller.read(fd, in.dst, in.room)
 		}
 		if err != unix.EINTR {

@@ -31,14 +31,14 @@ func (m *message) recv(fd int, a, b, control []byte, flags int) (n, nControl, go
 
 const sendFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 
-// send sends p, with control.
-func (m *message) send(fd int, p, control []byte) (int, error) {
-	if len(control) == 0 {
+// send sends p and q, with control.
+func (m *message) send(fd int, p, q, control []byte) (int, error) {
+	if len(control)+len(q) == 0 {
 		// sendto(2) has no header to copy in, which is 0.1 µs less.
 		r, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), sendFlags, 0, 0)
 		return result(r, errno)
 	}
-	m.set(p, nil, control)
+	m.set(p, q, control)
 	r, _, errno := syscall.RawSyscall6(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m.hdr)), sendFlags, 0, 0, 0)
 	m.clear()
 	return result(r, errno)
@@ -71,6 +71,12 @@ func (m *message) clear() { m.hdr, m.iov = unix.Msghdr{}, [2]unix.Iovec{} }
 // RWF_NOWAIT, which makes sure that they can't block, whatever a process
 // that shares the descriptor does to its O_NONBLOCK. Small ones would be slower
 // by it. A FIFO doesn't know the flag, nor does a kernel before 6.4.
+//
+// Lost: raw small calls on a pipe whose open file nobody else has. They take 50 ns
+// less (a trip is 1.13 times C's, not 1.17, a flow of 64 bytes 0.97, not 0.88). But
+// a peer that waits for a page in the middle of his copy, as of a file on a server
+// that is down, has the pipe's lock meanwhile, and a raw call that waits for that
+// holds up the whole program, not its goroutine alone.
 type pipeCaller struct{ unknown bool }
 
 // largeCall is the size in bytes from which a call is a large one.
