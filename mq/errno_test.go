@@ -76,6 +76,10 @@ func TestErrnos(t *testing.T) {
 			}
 			return err
 		}, serve))},
+		// A registration whose end the kernel refuses, which it never does, stays
+		// until the queue is closed.
+		{"Notify", unlinked(fuzz.Using(full, func(q *mq.Queue) error { return q.Notify(bg) },
+			func(q *mq.Queue) error { return errors.Join(take(q), serve(q)) }))},
 		{"Stat", unlinked(fuzz.Using(create, func(q *mq.Queue) error { _, err := q.Stat(); return err }, serve))},
 		{"Unlink", func(fail func(func() error) error) error {
 			q, err := create()
