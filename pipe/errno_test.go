@@ -210,6 +210,25 @@ func TestErrnos(t *testing.T) {
 			}
 			return nil
 		}},
+		row{"TakeFiles", func(fail func(func() error) error) error {
+			b, err := openOneWay()
+			if err != nil {
+				return err
+			}
+			defer b.Close() // an error: one's file is taken
+			files, err := b.s.PassFiles()
+			if err != nil {
+				return err
+			}
+			taken := new(pipe.Conn)
+			op := func() error { return taken.TakeFiles(files) }
+			if fail(op) != nil {
+				if err := op(); err != nil {
+					return err
+				}
+			}
+			return errors.Join(serve(both{s: taken, r: b.r}), taken.Close())
+		}},
 		row{"SetSize", fuzz.Using(openOneWay, func(b both) error { _, err := pipe.SetSize(b.s, 1<<16); return err }, serve)},
 		row{"Splice", transfer(pipe.Splice)},
 		row{"Tee", transfer(pipe.Tee)},
