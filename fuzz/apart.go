@@ -71,6 +71,9 @@ func (a Apart) Run(t *testing.T, test func(t *testing.T)) {
 	if testing.Short() {
 		args = append(args, "-test.short")
 	}
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" && testing.CoverMode() != "" {
+		args = append(args, "-test.gocoverdir="+dir) // it counts, too
+	}
 	if a.Clock != 0 {
 		args = append(ahead(t, a.Clock), args...)
 	}
