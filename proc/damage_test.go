@@ -125,3 +125,33 @@ func TestHandOverOfAnotherKind(t *testing.T) {
 		t.Errorf("a descriptor too many: %v, want %v", err, errShape)
 	}
 }
+
+// The rest of a request, cut short at each of its bytes, is refused as well.
+func TestDamagedRequest(t *testing.T) {
+	whole := (&request{fn: "f", name: "n", parent: 1, deathSig: 9, names: []string{"a", "b"}}).marshal()
+	if r, err := parseRequest(whole, 2); err != nil || r.fn != "f" || len(r.names) != 2 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	for i := range whole {
+		if r, err := parseRequest(whole[:i], 2); err != errRequest {
+			t.Errorf("%d of %d bytes: %+v, %v", i, len(whole), r, err)
+		}
+	}
+	for _, files := range []int{1, 3} {
+		if _, err := parseRequest(whole, files); err != errRequest {
+			t.Errorf("for %d files: %v", files, err)
+		}
+	}
+	one := (&program{path: "/bin/true"}).marshal()
+	if _, err := parseProgram(one); err != errRequest {
+		t.Errorf("a program without arguments: %v", err)
+	}
+	if _, err := parseProgram(one[:4]); err != errRequest {
+		t.Errorf("half a path: %v", err)
+	}
+	for _, b := range [][]byte{{0x80}, {7}, {7, 0x80}} {
+		if err := setLimits(b); err == nil {
+			t.Errorf("limits %#x: no error", b)
+		}
+	}
+}
