@@ -54,7 +54,8 @@
 // a sleeper before it gives it the signal, so that the wake is lost if the waker
 // is slow between the two ([PauseEach], 3 of 35 points stuck); a ring reader that trusts a length
 // ([Scribble], within a second, by a panic); and a RecvFiles that forgets
-// descriptors which it refuses (the leak gate of [Main]).
+// descriptors which it refuses (the leak gate of [Main], and its fuzz target at
+// the first seed).
 //
 // # When a process is killed
 //
