@@ -30,9 +30,8 @@ func noise() error {
 	if err != nil || every <= 0 {
 		return fmt.Errorf("fuzz: %s=%q, want a time such as 1ms", noiseEnv, os.Getenv(noiseEnv))
 	}
-	interval := unix.NsecToTimeval(every.Nanoseconds())
-	if _, err := unix.Setitimer(unix.ITIMER_PROF, unix.Itimerval{Interval: interval, Value: interval}); err != nil {
-		return os.NewSyscallError("setitimer", err)
+	if err := profTimer(every); err != nil {
+		return err
 	}
 	pid := os.Getpid()
 	go func() {
