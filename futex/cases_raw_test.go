@@ -156,14 +156,13 @@ func TestCase050HugePage(t *testing.T) {
 
 // again runs some tests in a process of their own, with something added to the
 // environment.
-func again(t *testing.T, pattern string, prefix []string, env ...string) {
+func again(t *testing.T, pattern string, env ...string) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append(prefix, exe, "-test.short", "-test.v", "-test.run="+pattern)
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), args[0], args[1:]...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), exe, "-test.short", "-test.v", "-test.run="+pattern)
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- PASS") || strings.Contains(string(out), "--- SKIP") {
@@ -178,27 +177,17 @@ func TestCase053WithoutWaitv(t *testing.T) {
 		t.Skip("without futex_waitv already")
 	}
 	for _, how := range []string{"futex_waitv", "futex_waitv:EPERM"} {
-		again(t, "^TestCase0(42|43|44|45|47|48|49|50|51|52|56|57)|^TestBitset|^TestMutexCancel$", nil, "RAWIPC_WITHOUT="+how)
+		again(t, "^TestCase0(42|43|44|45|47|48|49|50|51|52|56|57)|^TestBitset|^TestMutexCancel$", "RAWIPC_WITHOUT="+how)
 	}
 }
-
-const inNamespace = "RAWIPC_TIME_NAMESPACE"
 
 // Deadlines are of CLOCK_MONOTONIC: here it is a day ahead of the machine's.
 // The wall clock can't be set in a test; see doc.go for what would happen.
 func TestCase058TimeNamespace(t *testing.T) {
-	if os.Getenv(inNamespace) == "" {
-		unshare := fuzz.Tool(t, "unshare")
-		day := []string{unshare, "--time", "--monotonic", "86400", "--fork"}
-		if err := exec.Command(day[0], append(day[1:], "true")...).Run(); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skipf("no time namespace: %v", err)
-		}
-		again(t, "^TestCase058", day, inNamespace+"=1")
-		return
-	}
+	fuzz.Apart{Clock: 24 * time.Hour}.Run(t, outlastsDeadlines)
+}
+
+func outlastsDeadlines(t *testing.T) {
 	var w atomic.Uint32
 	var m futex.Mutex
 	m.Lock()

@@ -8,9 +8,29 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
+
+// assertions says how many each part of the table has, so that none gets lost: as
+// many as the suite lists, whose numbers have gaps here and there.
+const assertions = `
+	shm_open 42 shm_unlink 11 mmap 32
+	mq_close 5 mq_getattr 7 mq_notify 9 mq_open 30 mq_receive 14 mq_send 14 mq_setattr 5
+	mq_timedreceive 19 mq_timedsend 20 mq_unlink 7
+	sem_close 4 sem_destroy 7 sem_getvalue 5 sem_init 11 sem_open 15 sem_post 7
+	sem_timedwait 11 sem_unlink 9 sem_wait 11
+	pthread_mutex_destroy 5 pthread_mutex_init 5 pthread_mutex_lock 5 pthread_mutex_timedlock 5
+	pthread_mutex_trylock 4 pthread_mutex_unlock 5 pthread_mutex_consistent 3
+	pthread_mutexattr_setrobust 7 pthread_mutexattr_settype 6 pthread_mutexattr_setpshared 3
+	pthread_cond_broadcast 5 pthread_cond_destroy 4 pthread_cond_init 4 pthread_cond_signal 5
+	pthread_cond_timedwait 4 pthread_cond_wait 4 pthread_condattr_setclock 2 pthread_condattr_setpshared 2
+	pthread_rwlock_destroy 3 pthread_rwlock_init 6 pthread_rwlock_rdlock 6 pthread_rwlock_timedrdlock 7
+	pthread_rwlock_timedwrlock 7 pthread_rwlock_tryrdlock 3 pthread_rwlock_trywrlock 3
+	pthread_rwlock_unlock 4 pthread_rwlock_wrlock 3 pthread_rwlockattr_setpshared 3
+	pthread_barrier_destroy 3 pthread_barrier_init 4 pthread_barrier_wait 6 pthread_barrierattr_setpshared 3
+	multiprocessing 49`
 
 // Each row of the table has a test that is there, or one of the reasons; no
 // more than 15 of 100 rows have a reason.
@@ -18,6 +38,13 @@ func TestConformance(t *testing.T) {
 	tests, err := testsBelow("..")
 	if err != nil {
 		t.Fatal(err)
+	}
+	want := map[string]int{}
+	for f := strings.Fields(assertions); len(f) > 0; f = f[2:] {
+		want[f[0]], _ = strconv.Atoi(f[1])
+	}
+	if len(want) != len(posix)+1 {
+		t.Errorf("%d parts, want %d", len(posix)+1, len(want))
 	}
 	total, without := 0, 0
 	check := func(name string, rows []row) {
@@ -44,6 +71,9 @@ func TestConformance(t *testing.T) {
 				reasons[r.none]++
 				without++
 			}
+		}
+		if len(rows) != want[name] {
+			t.Errorf("%s: %d rows, want %d", name, len(rows), want[name])
 		}
 		total += len(rows)
 		text := ""

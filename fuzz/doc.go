@@ -15,7 +15,10 @@
 //   - [Scribble] is a peer that writes whatever comes to its mind.
 //   - [Main], as the TestMain of a package, fails a run that left descriptors,
 //     processes, names or mappings behind ([Hold], [Leaks]), and runs the
-//     tests as if the kernel had no futex_waitv, say ([Without]).
+//     tests as if the kernel had no futex_waitv, say ([Without]), or among
+//     signals ([Noise]).
+//   - [Apart] runs a test where /dev/shm is tiny, or where queues, process numbers
+//     or the clock are its own.
 //   - [Tool] skips a test where a compiler or a right is missing, but not in CI.
 //
 // Only external test packages import it.
@@ -42,14 +45,17 @@
 //  4. Put what makes and uses your objects into rounds of [FailEach], by [Making]
 //     and [Using].
 //  5. Let [Scribble] run over the memory while a process uses it.
-//  6. Run all tests with system calls taken away that containers refuse
-//     ([Without]).
+//  6. Try what happens when /dev/shm is full, where process numbers are others, and
+//     when the machine has been up for years ([Apart]).
+//  7. Run all tests with system calls taken away that containers refuse
+//     ([Without]), and among signals ([Noise]).
 //
 // Three mistakes that were planted to see who finds them: a Cond that wakes
 // a sleeper before it gives it the signal, so that the wake is lost if the waker
 // is slow between the two ([PauseEach], 3 of 35 points stuck); a ring reader that trusts a length
 // ([Scribble], within a second, by a panic); and a RecvFiles that forgets
-// descriptors which it refuses (the leak gate of [Main]).
+// descriptors which it refuses (the leak gate of [Main], and its fuzz target at
+// the first seed).
 //
 // # When a process is killed
 //
@@ -67,7 +73,8 @@
 //
 // [KillEach] and [PauseEach] step by ptrace on amd64, and are skipped elsewhere and
 // where ptrace is forbidden. [FailEach] needs seccomp listeners (Linux 5.5), on
-// any architecture. [Without] needs seccomp filters. The rest works
+// any architecture. [Without] needs seccomp filters, [Apart] the right to make
+// namespaces; its clock also unshare(1) and Linux 5.6. The rest works
 // wherever the module does.
 //
 // # Sources

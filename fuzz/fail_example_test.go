@@ -45,3 +45,15 @@ func ExampleScribble() {
 		<-done
 	}
 }
+
+// What happens where /dev/shm is all but full, the queues are nobody else's, or
+// the machine has been up for years.
+func ExampleApart_Run() {
+	_ = func(t *testing.T) { // in your package: func TestFullMemory
+		fuzz.Apart{Memory: 64 << 10}.Run(t, func(t *testing.T) {
+			if _, err := shm.Create("large", 1<<20, nil); !errors.Is(err, unix.ENOSPC) {
+				t.Errorf("%v, want ENOSPC", err)
+			}
+		})
+	}
+}

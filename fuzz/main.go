@@ -18,6 +18,10 @@ import (
 // calls that the environment names (see [Without]), runs the tests, and fails
 // the run if they left anything behind (see [Hold]).
 func Main(m *testing.M) {
+	if err := noise(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
 	proc.Dispatch()
 	Dispatch()
 	// A process under the race detector sleeps for a second when it ends, and

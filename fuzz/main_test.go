@@ -20,6 +20,9 @@ const childEnv = "RAWIPC_FUZZ_TEST"
 func again(t *testing.T, test string, env ...string) (output string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+test+"$", "-test.v")
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" && testing.CoverMode() != "" {
+		cmd.Args = append(cmd.Args, "-test.gocoverdir="+dir) // it counts, too
+	}
 	cmd.Env = append(os.Environ(), childEnv+"="+test)
 	cmd.Env = append(cmd.Env, env...)
 	out, err := cmd.CombinedOutput()

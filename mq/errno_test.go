@@ -60,6 +60,25 @@ func TestErrnos(t *testing.T) {
 			defer q.Close()
 			return fuzz.Making(open, serve)(fail)
 		})},
+		{"TakeFiles", unlinked(func(fail func(func() error) error) error {
+			q, err := create()
+			if err != nil {
+				return err
+			}
+			defer q.Close() // an error: its file is taken
+			files, err := q.PassFiles()
+			if err != nil {
+				return err
+			}
+			var taken mq.Queue
+			op := func() error { return taken.TakeFiles(files) }
+			if fail(op) != nil {
+				if err := op(); err != nil {
+					return err
+				}
+			}
+			return errors.Join(serve(&taken), taken.Close())
+		})},
 		{"Send", unlinked(fuzz.Using(create, send, func(q *mq.Queue) error { return errors.Join(take(q), serve(q)) }))},
 		{"Recv", unlinked(fuzz.Using(full, take, serve))},
 		{"TrySend", unlinked(fuzz.Using(create, func(q *mq.Queue) error {
@@ -76,6 +95,10 @@ func TestErrnos(t *testing.T) {
 			}
 			return err
 		}, serve))},
+		// A registration whose end the kernel refuses, which it never does, stays
+		// until the queue is closed.
+		{"Notify", unlinked(fuzz.Using(full, func(q *mq.Queue) error { return q.Notify(bg) },
+			func(q *mq.Queue) error { return errors.Join(take(q), serve(q)) }))},
 		{"Stat", unlinked(fuzz.Using(create, func(q *mq.Queue) error { _, err := q.Stat(); return err }, serve))},
 		{"Unlink", func(fail func(func() error) error) error {
 			q, err := create()

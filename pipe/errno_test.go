@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -184,6 +185,49 @@ func TestErrnos(t *testing.T) {
 				return err
 			}
 			return fuzz.Making(func() (*pipe.Conn, error) { return pipe.OpenFIFO(bg, name, os.O_RDWR) }, nil)(fail)
+		}},
+		row{"OpenFIFO without a reader", func(fail func(func() error) error) error {
+			name := filepath.Join(dir, "fifo")
+			defer os.Remove(name)
+			if err := pipe.Mkfifo(name, 0o600); err != nil {
+				return err
+			}
+			alone := func() error {
+				soon, cancel := context.WithTimeout(bg, time.Millisecond)
+				defer cancel()
+				c, err := pipe.OpenFIFO(soon, name, os.O_WRONLY)
+				if err == nil {
+					c.Close()
+					return errors.New("opened without a reader")
+				}
+				if errors.Is(err, context.DeadlineExceeded) {
+					return nil
+				}
+				return err
+			}
+			if fail(alone) != nil {
+				return alone()
+			}
+			return nil
+		}},
+		row{"TakeFiles", func(fail func(func() error) error) error {
+			b, err := openOneWay()
+			if err != nil {
+				return err
+			}
+			defer b.Close() // an error: one's file is taken
+			files, err := b.s.PassFiles()
+			if err != nil {
+				return err
+			}
+			taken := new(pipe.Conn)
+			op := func() error { return taken.TakeFiles(files) }
+			if fail(op) != nil {
+				if err := op(); err != nil {
+					return err
+				}
+			}
+			return errors.Join(serve(both{s: taken, r: b.r}), taken.Close())
 		}},
 		row{"SetSize", fuzz.Using(openOneWay, func(b both) error { _, err := pipe.SetSize(b.s, 1<<16); return err }, serve)},
 		row{"Splice", transfer(pipe.Splice)},

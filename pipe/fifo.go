@@ -84,6 +84,9 @@ func awaitReader(ctx context.Context, name string, flag int) (int, error) {
 	}
 	watch := os.NewFile(uintptr(ifd), "inotify")
 	defer watch.Close()
+	if err := watch.SetReadDeadline(time.Time{}); err != nil {
+		return -1, fmt.Errorf("the poller refuses inotify (fs.epoll.max_user_watches?): %w", err)
+	}
 	if _, err := unix.InotifyAddWatch(ifd, name, unix.IN_OPEN|unix.IN_DELETE_SELF); err != nil {
 		return -1, os.NewSyscallError("inotify_add_watch", err)
 	}

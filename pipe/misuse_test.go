@@ -2,6 +2,7 @@ package pipe_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -120,4 +121,36 @@ func TestTurnCancelled(t *testing.T) {
 	}
 	cancelFirst()
 	wantErr(t, "the first", <-done, context.Canceled)
+}
+
+// Sockets that carry no messages of ours, and a frame that waits where Splice
+// would go in between.
+func TestNotForIt(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	must(t, err)
+	raw := os.NewFile(uintptr(fd), "netlink")
+	defer raw.Close()
+	c, err := pipe.FromFile(raw)
+	wantErr(t, "a raw socket", err, os.ErrInvalid)
+	if c != nil {
+		t.Error("a Conn of a raw socket")
+	}
+
+	r, w, err := pipe.OneWay()
+	must(t, err)
+	closeAfter(t, r, w)
+	brief, cancel := context.WithTimeout(bg, 5*time.Millisecond)
+	defer cancel()
+	part := (*pipe.PartialError)(nil)
+	if err := w.Send(brief, make([]byte, 1<<20)); !errors.As(err, &part) || part.Unsent == 0 {
+		t.Fatalf("a frame that does not fit: %v", err)
+	}
+	from, into, err := os.Pipe()
+	must(t, err)
+	defer from.Close()
+	defer into.Close()
+	_, err = into.WriteString("between")
+	must(t, err)
+	_, err = pipe.Splice(bg, w, from, 7)
+	wantErr(t, "Splice into a frame", err, os.ErrInvalid)
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -227,6 +228,14 @@ func (e stubborn) Error() string              { return "stubborn" }
 func (e stubborn) GobEncode() ([]byte, error) { return []byte{1}, nil }
 func (e *stubborn) GobDecode([]byte) error    { return errors.New("never") }
 
+// unread is no plain memory, so that it goes through gob.
+type unread struct{ S string }
+
+func (unread) GobEncode() ([]byte, error) { return []byte{1}, nil }
+func (*unread) GobDecode([]byte) error    { return errors.New("never") }
+
+var unreadable = pool.Register("unreadable", func(context.Context, int) (unread, error) { return unread{}, nil })
+
 var failing = pool.Register("failing", func(ctx context.Context, n int) (int, error) {
 	switch n {
 	case 1:
@@ -267,6 +276,9 @@ func TestCase244_ErrorIdentity(t *testing.T) {
 	_, err = failing.Call(ctx, p, 4)
 	if task := (*pool.TaskError)(nil); !errors.As(err, &task) || task.Msg != "stubborn" || errors.As(err, new(stubborn)) {
 		t.Errorf("one that can't be decoded: %v", err)
+	}
+	if _, err = unreadable.Call(ctx, p, 1); err == nil || !strings.Contains(err.Error(), "unreadable: decoding the result: never") {
+		t.Errorf("a result that can't be decoded: %v", err)
 	}
 	healthy(t, p, 1)
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/pool"
 )
 
@@ -179,6 +180,9 @@ var turned = pool.Register("turned", func(_ context.Context, v [3]int) ([3]int32
 
 // An idle pool burns no CPU, here or in its workers.
 func TestIdleBurnsNothing(t *testing.T) {
+	if fuzz.Noise() {
+		t.Skip("this run has signals that wake sleepers")
+	}
 	p := newPool(t, 2)
 	healthy(t, p, 2)
 	time.Sleep(50 * time.Millisecond)

@@ -85,6 +85,11 @@ func TestCase219_ReadableAtExit(t *testing.T) {
 	f = openPidFD(t, cmd.Process.Pid)
 	short, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
+	over, end := context.WithCancel(t.Context())
+	end()
+	if s, err := f.Wait(over); s != nil || err != context.Canceled {
+		t.Errorf("Wait with a context that is over: %v, %v", s, err)
+	}
 	if s, err := f.Wait(short); s != nil || err != context.DeadlineExceeded {
 		t.Errorf("Wait with a deadline: %v, %v", s, err)
 	}

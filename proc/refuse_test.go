@@ -95,6 +95,10 @@ func TestStartRefuses(t *testing.T) {
 		{"no equals sign", start(nothing.StartCmd(ctx, &proc.Cmd{Env: []string{"A"}}, struct{}{})), `Env[0] is "A": want key=value`, nil},
 		{"no such directory", start(nothing.StartCmd(ctx, &proc.Cmd{Dir: "/nowhere"}, struct{}{})), "chdir /nowhere", os.ErrNotExist},
 		{"tracing", start(nothing.StartCmd(ctx, &proc.Cmd{Sys: &syscall.SysProcAttr{Ptrace: true}}, struct{}{})), "Sys.Ptrace", nil},
+		{"a pidfd by itself", start(nothing.StartCmd(ctx, &proc.Cmd{Sys: &syscall.SysProcAttr{PidFD: new(int)}}, struct{}{})), "Sys.PidFD is set: use Process.SyscallConn", nil},
+		{"a handle as a key", start(looped.Start(ctx, loop{Any: map[any]int{os.Stdout: 1}})), "loop.Any[key] is a handle (*os.File) in an interface", nil},
+		{"a func in a map", start(looped.Start(ctx, loop{Any: map[string]any{"a": func() {}}})), "loop.Any[] is a func", nil},
+		{"more files than the kernel has", start(nothing.StartCmd(ctx, &proc.Cmd{Limits: proc.Limits{Files: 1 << 40}}, struct{}{})), "field Limits.Files: setrlimit: operation not permitted", nil},
 		{"a closed standard input", start(nothing.StartCmd(ctx, &proc.Cmd{Stdin: closed}, struct{}{})), "Stdin: file already closed", os.ErrClosed},
 	}
 	before := descriptors(t)

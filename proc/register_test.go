@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/rawipc/rawipc/proc"
 )
@@ -38,6 +39,7 @@ type (
 	embedding  struct{ *Exported }
 	port8      struct{ Port *port[int8] }
 	chanPtr    struct{ P **chan int }
+	rawPointer struct{ P unsafe.Pointer }
 	withLock   struct{ _ sync.Mutex } // refused by gob, not by us
 	unsentChan struct {
 		N  int
@@ -61,6 +63,7 @@ func TestRegisterRefuses(t *testing.T) {
 		{refusal[withFunc](t, "r"), "withFunc.Hooks[] (func()) is a func"},
 		{refusal[func()](t, "r"), "func() (func()) is a func"},
 		{refusal[chanPtr](t, "r"), "chanPtr.P (chan int) is a chan"},
+		{refusal[rawPointer](t, "r"), "rawPointer.P is an unsafe.Pointer: it cannot travel"},
 		{refusal[hiddenFunc](t, "r"), "hiddenFunc.hook (func()) is a func in an unexported field"},
 		{refusal[hiddenHandle](t, "r"), "hiddenHandle.log (*os.File) is a handle in an unexported field"},
 		{refusal[deepHidden](t, "r"), "deepHidden.A[].b.C (*proc_test.port[int]) is a handle in an unexported field"},

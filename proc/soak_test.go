@@ -43,6 +43,7 @@ func TestThousandsOfStarts(t *testing.T) {
 	for _, l := range before.Leaks() {
 		t.Error("left behind:", l)
 	}
+	t.Logf("%d starts", n)
 	if after := fuzz.Hold(); after.Threads > before.Threads+4 {
 		t.Errorf("%d threads, %d before", after.Threads, before.Threads)
 	}

@@ -52,8 +52,8 @@ func newDraft(path string, mode fs.FileMode) (*draft, error) {
 			return &draft{os.NewFile(uintptr(fd), path), temp}, nil
 		}
 		unix.Close(fd)
+		unix.Unlink(temp) // it is gone, unless a call failed that should not
 		if err != nil {
-			unix.Unlink(temp)
 			return nil, err
 		}
 		// Another Create swept it before it was locked.

@@ -49,6 +49,38 @@ func (e ends) Close() error {
 	return err
 }
 
+// placed is a value in a mapping.
+type placed struct {
+	o *shm.Object
+	m *shm.Mapping
+	v *shm.Value[[4]int]
+}
+
+func place() (p placed, err error) {
+	if p.o, err = shm.CreateAnon("errno", 8192, nil); err != nil {
+		return p, err
+	}
+	if p.m, err = p.o.Map(0, 0, shm.ReadWrite); err == nil {
+		p.v, err = shm.NewValueAt(p.m, 64, [4]int{})
+	}
+	return p, err
+}
+
+func (p placed) Close() error { return errors.Join(p.v.Close(), p.m.Close(), p.o.Close()) }
+
+// doubled are duplicates of what h passes.
+func doubled(h interface{ PassFiles() ([]*os.File, error) }) (files []*os.File, err error) {
+	lent, err := h.PassFiles()
+	for _, f := range lent {
+		fd, e := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 3)
+		if e != nil {
+			return nil, e
+		}
+		files = append(files, os.NewFile(uintptr(fd), f.Name()))
+	}
+	return files, err
+}
+
 // Every system call of every operation that makes some fails: the error says
 // which and why, nothing is left behind, and the next try works.
 func TestErrnos(t *testing.T) {
@@ -116,6 +148,47 @@ func TestErrnos(t *testing.T) {
 	}{
 		{name: "CreateAnon", Round: fuzz.Making(anon, grown)},
 		{name: "Create", Round: withName(name, fuzz.Making(func() (obj, error) { return create(name) }, grown))},
+		{name: "Create by a temporary name", Round: withName(name, func(fail func(func() error) error) error {
+			defer shm.WithoutUnnamed()()
+			return fuzz.Making(func() (obj, error) { return create(name) }, grown)(fail)
+		})},
+		{name: "Truncate", Round: existing(name, func(n string) (obj, error) {
+			o, err := create(n)
+			if err == nil {
+				err = o.Close() // who has it open keeps it from being truncated
+			}
+			return o, err
+		}, func(n string) (obj, error) { return shm.Create(n, 8192, &shm.Attr{Truncate: true}) }, grown),
+			Faults: fuzz.Faults{Also: []error{unix.EBUSY}}}, // what can't be looked at may be another's
+		{name: "PassFiles of a place", Round: fuzz.Using(place, func(p placed) error { _, err := p.v.PassFiles(); return err },
+			func(p placed) error { return store(p.v) })},
+		{name: "TakeFiles of a place", Round: func(fail func(func() error) error) error {
+			p, err := place()
+			if err != nil {
+				return err
+			}
+			defer p.Close()
+			var taken *shm.Value[[4]int]
+			take := func(files []*os.File) func() error { // they are its own, whatever comes of it
+				return func() error {
+					taken = new(shm.Value[[4]int])
+					return taken.TakeFiles(files)
+				}
+			}
+			files, err := doubled(p.v)
+			if err != nil {
+				return err
+			}
+			if fail(take(files)) != nil {
+				if files, err = doubled(p.v); err == nil {
+					err = take(files)()
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return errors.Join(store(taken), taken.Close())
+		}},
 		{name: "Open", Round: existing(name, create, func(n string) (obj, error) { return shm.Open(n, nil) }, grown)},
 		{name: "OpenReadOnly", Round: existing(name, create, func(n string) (obj, error) { return shm.OpenReadOnly(n, nil) }, nil)},
 		{name: "Map", Round: fuzz.Using(anon, grown, grown), Faults: fuzz.Faults{Spare: []string{"munmap"}}},

@@ -113,3 +113,23 @@ func TestNamedQueues(t *testing.T) {
 		t.Errorf("a context that is over: %v", err)
 	}
 }
+
+// What a codec refuses is neither sent nor half sent.
+func TestUnsendable(t *testing.T) {
+	type unheard struct{ N int }
+	type letter struct{ Any any }
+	q, err := shm.NewObjectQueue[letter](1024, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer q.Close()
+	if err := q.Send(t.Context(), letter{unheard{1}}); err == nil {
+		t.Error("Send: no error")
+	}
+	if ok, err := q.TrySend(letter{unheard{1}}); ok || err == nil {
+		t.Errorf("TrySend: %t, %v", ok, err)
+	}
+	if n := q.Len(); n != 0 {
+		t.Errorf("%d messages are there", n)
+	}
+}

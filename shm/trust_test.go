@@ -197,3 +197,32 @@ func rounds(n int) int {
 	}
 	return n
 }
+
+// unlinks removes what it may not open, as another user: its own, but not ours.
+var unlinks = proc.Register("shm-unlinks", func(_ context.Context, name string) error {
+	own, err := shm.Create(name+"-own", 4096, &shm.Attr{Mode: 0o200})
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	return errors.Join(
+		wants(second(shm.OpenReadOnly(name+"-own", nil)), unix.EACCES),
+		shm.Unlink(name+"-own"),
+		wants(second(shm.OpenReadOnly(name+"-own", nil)), os.ErrNotExist),
+		wants(shm.Unlink(name), shm.ErrOwner),
+		says(shm.Unlink(name+"-fifo"), unix.EINVAL, "a FIFO"),
+	)
+})
+
+func TestUnlinkUnseen(t *testing.T) {
+	name, _ := named(t, 4096, &shm.Attr{Mode: 0o600})
+	fifo := "/dev/shm/" + name + "-fifo"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(fifo)
+	inChild(t, unlinks, name, asNobody(t))
+	if st := stat(t, name); st.Size != 4096 {
+		t.Errorf("%+v", st)
+	}
+}
