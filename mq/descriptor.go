@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,8 +32,14 @@ type descriptor struct {
 
 const closing = 1 << 62
 
+// startPoller has the runtime make its poller, as the first timer does. It needs
+// descriptors: were there none left when somebody first waits, the runtime would
+// end the program.
+var startPoller = sync.OnceFunc(func() { time.AfterFunc(time.Hour, func() {}).Stop() })
+
 // newDescriptor takes ownership of fd.
 func newDescriptor(fd int) *descriptor {
+	startPoller()
 	d := &descriptor{fd: fd, idle: make(chan struct{}, 1)}
 	d.cleanup = runtime.AddCleanup(d, func(fd int) { unix.Close(fd) }, fd)
 	return d

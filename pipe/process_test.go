@@ -1,6 +1,7 @@
 package pipe_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -88,13 +89,9 @@ func receive() error {
 // fewDescriptors runs into the limit with each constructor: with room for none,
 // one, and two descriptors.
 func fewDescriptors() error {
-	for _, k := range kinds { // let the runtime open its own
-		a, b, err := k.open()
-		if err != nil {
-			return err
-		}
-		a.Close()
-		b.Close()
+	waiting, _, err := pipe.Pair() // and the runtime opens its own
+	if err != nil {
+		return err
 	}
 	// The limit is on the number, so there must be no holes below it.
 	isOpen := func(fd int) bool {
@@ -138,6 +135,19 @@ func fewDescriptors() error {
 				}
 			}
 		}
+	}
+	// Who has a Conn can wait without room for another descriptor.
+	lim.Cur = uint64(top + 1)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(bg)
+	go func() {
+		unix.Nanosleep(&unix.Timespec{Nsec: 2e6}, nil) // no timer: that would open the poller
+		cancel()
+	}()
+	if _, err := waiting.Recv(ctx, make([]byte, 8)); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("a wait without room for a descriptor: %v, want %v", err, context.Canceled)
 	}
 	return nil
 }
