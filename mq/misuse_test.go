@@ -55,3 +55,31 @@ func TestMisused(t *testing.T) {
 		t.Errorf("got %q", buf[:n])
 	}
 }
+
+// Who asks for the descriptor itself may wait for it, and the Queue goes on as
+// before; closed, it says so.
+func TestSyscallConnWaits(t *testing.T) {
+	q, _ := fresh(t, small(2))
+	rc, err := q.SyscallConn()
+	must(t, err)
+	must(t, rc.Write(func(uintptr) bool { return true }))
+	looks := 0
+	done := make(chan error, 1)
+	go func() { done <- rc.Read(func(uintptr) bool { looks++; return looks == 2 }) }()
+	blocked()
+	must(t, q.Send(t.Context(), []byte("x"), 1))
+	within(t, "Read", func() { must(t, <-done) })
+	buf := make([]byte, 64)
+	if n, _, err := q.Recv(t.Context(), buf); err != nil || string(buf[:n]) != "x" {
+		t.Errorf("got %q, %v", buf[:n], err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, _, err = q.Recv(soon, buf)
+	wantErr(t, "Recv", err, context.DeadlineExceeded)
+	must(t, q.Close())
+	for what, call := range map[string]func(func(uintptr) bool) error{"Read": rc.Read, "Write": rc.Write} {
+		within(t, what, func() { wantErr(t, what, call(func(uintptr) bool { return true }), os.ErrClosed) })
+	}
+	wantErr(t, "Control", rc.Control(func(uintptr) {}), os.ErrClosed)
+}

@@ -154,3 +154,48 @@ func TestNotForIt(t *testing.T) {
 	_, err = pipe.Splice(bg, w, from, 7)
 	wantErr(t, "Splice into a frame", err, os.ErrInvalid)
 }
+
+// Who asks for the descriptor itself may wait for it, and the Conn goes on as
+// before; closed, it says so.
+func TestSyscallConnWaits(t *testing.T) {
+	a, b, err := pipe.Pair()
+	must(t, err)
+	closeAfter(t, b)
+	rc, err := a.SyscallConn()
+	must(t, err)
+	must(t, rc.Write(func(uintptr) bool { return true }))
+	looks := 0
+	done := make(chan error, 1)
+	go func() {
+		done <- rc.Read(func(fd uintptr) bool {
+			looks++
+			n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+			return n == 1 && err == nil
+		})
+	}()
+	blocked()
+	must(t, b.Send(bg, []byte("x")))
+	within(t, "Read", func() { must(t, <-done) })
+	if looks != 2 {
+		t.Errorf("%d looks, want 2: before and after the message", looks)
+	}
+	buf := make([]byte, 8)
+	for range 2 {
+		n, err := a.Recv(bg, buf)
+		if must(t, err); string(buf[:n]) != "x" {
+			t.Errorf("got %q", buf[:n])
+		}
+		go b.Send(bg, []byte("x"))
+	}
+	soon, cancel := context.WithTimeout(bg, time.Millisecond)
+	defer cancel()
+	if _, err = a.Recv(soon, buf); err == nil {
+		_, err = a.Recv(soon, buf)
+	}
+	wantErr(t, "Recv", err, context.DeadlineExceeded)
+	must(t, a.Close())
+	for what, call := range map[string]func(func(uintptr) bool) error{"Read": rc.Read, "Write": rc.Write} {
+		within(t, what, func() { wantErr(t, what, call(func(uintptr) bool { return true }), os.ErrClosed) })
+	}
+	wantErr(t, "Control", rc.Control(func(uintptr) {}), os.ErrClosed)
+}
