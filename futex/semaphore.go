@@ -52,10 +52,6 @@ func withTokens(v, n uint64) uint64 {
 	return v
 }
 
-// lastToken is what changes in the state when the last token goes or the first
-// comes.
-const lastToken = oneToken | phase
-
 // justOne and justNone are the states of a semaphore that is used as a lock.
 const (
 	justOne  = oneToken
