@@ -83,6 +83,9 @@ func (w *RingWriter) Commit(n int) {
 // SYNC ring-tail: the store of tail makes length and bytes visible, both stored
 // plainly; it pairs with the load in Peek. It is the one store that commits: a
 // writer killed before it has sent nothing.
+//
+// Lost: this written out in Send, and advance in Recv: 5.8 ns a message of 8 bytes,
+// not 6.2. In C, where the compiler has all of it in one loop, it is 3.9.
 func (w *RingWriter) commit(end uint64) {
 	w.tail, w.reserved = end, -1
 	raceRelease()

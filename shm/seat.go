@@ -4,7 +4,9 @@ import "sync/atomic"
 
 // A seat is for one call at a time at an end of a queue. Who finds it taken is
 // counted among the queue's users instead: each way Close knows of the call. A
-// seat costs one locked instruction for each call, a count two.
+// seat costs one locked instruction for each call, a count two. With those of the
+// robust lock a call has three, 15 ns where one takes 5; Vyukov's queue, which
+// knows neither deaths nor Close, has one.
 //
 // SYNC queue-seat: who has a seat is the only one to store to it, so no other
 // store can be lost by his, which needs no order but that what the call did
