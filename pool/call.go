@@ -24,7 +24,9 @@ func (f *Func[In, Out]) Call(ctx context.Context, p *Pool, in In) (out Out, err 
 // CallInto is [Func.Call] that puts the result into *out; it waits, and ends with
 // ctx, as that does. A []byte is put into the
 // memory that *out has, if there is enough: who passes large ones uses one
-// buffer again and again. After an error *out is undefined.
+// buffer again and again. It must not be in's: where Config.Retries lets the call be
+// tried again, that would begin with a part of the dead worker's result. After an
+// error *out is undefined.
 func (f *Func[In, Out]) CallInto(ctx context.Context, p *Pool, in In, out *Out) error {
 	if _, err := p.enter(); err != nil {
 		return err

@@ -41,7 +41,7 @@ func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error
 					return
 				}
 				to = min(to, len(in))
-				if err := f.chunk(ctx, p, in[from:to], out[from:to]); err != nil {
+				if err := f.chunk(ctx, p, in[from:to], out[from:to:to]); err != nil {
 					once.Do(func() {
 						if t := (*TaskError)(nil); errors.As(err, &t) {
 							t.Item += from

@@ -64,6 +64,9 @@ func take(ctx context.Context, r *shm.RingReader, h head, buf []byte) ([]byte, e
 	if err != nil {
 		return buf, err
 	}
+	if len(b) < headSize { // a peer that breaks the rules has changed it since peek
+		return buf, fmt.Errorf("pool: a message of %d bytes, want %d or more: %w", len(b), headSize, shm.ErrCorrupt)
+	}
 	buf = extend(buf[:0], b[headSize:], h.size)
 	for r.Advance(); uint64(len(buf)) < h.size; r.Advance() {
 		if b, err = r.Peek(ctx); err != nil {

@@ -27,6 +27,7 @@ type handler struct {
 	name      string
 	id        uint64
 	one, many func(context.Context, *server) error
+	forget    func() // drops what a large chunk has left, before another function's turn
 }
 
 var registry = struct {
@@ -79,6 +80,7 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 			return outs, nil
 		})
 	}
+	h.forget = func() { used = thin(used[:0], fn.outs.size) }
 	registry.Lock()
 	defer registry.Unlock()
 	if old := registry.byID[h.id]; old != nil {

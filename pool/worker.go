@@ -31,9 +31,10 @@ type server struct {
 	init  func() error
 	done  *atomic.Uint64 // arguments that were done with
 	codec shm.Codec
-	buf   []byte // of the last []byte or chunk that came, used again
-	item  int    // of the chunk that is served
-	lost  error  // the rings can't be used any more
+	buf   []byte   // of the last []byte or chunk that came, used again
+	last  *handler // whose turn it was
+	item  int      // of the chunk that is served
+	lost  error    // the rings can't be used any more
 }
 
 // work is the whole life of a worker: it serves calls, one after the other, the
@@ -93,6 +94,10 @@ func (s *server) serve(ctx context.Context) (err error) {
 		_, s.lost = take(s.life, s.Calls, s.head, nil)
 		return errors.New("the function is not registered in the worker: Register it in a package variable, or in main before proc.Dispatch")
 	}
+	if s.last != nil && s.last != h {
+		s.last.forget()
+	}
+	s.last = h
 	if s.items > 0 {
 		return h.many(ctx, s)
 	}
