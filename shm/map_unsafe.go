@@ -81,3 +81,9 @@ func SliceAt[T any](m *Mapping, off, n int) ([]T, error) {
 	}
 	return unsafe.Slice(first, n), nil
 }
+
+// overlap reports whether a and b have bytes in common.
+func overlap(a, b []byte) bool {
+	at, bt := uintptr(unsafe.Pointer(unsafe.SliceData(a))), uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	return at-bt < uintptr(len(b)) || bt-at < uintptr(len(a))
+}

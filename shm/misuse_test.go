@@ -3,11 +3,14 @@ package shm_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/rawipc/rawipc/shm"
+
+	"golang.org/x/sys/unix"
 )
 
 // A queue of each kind that is closed says so, whatever it is asked for.
@@ -132,4 +135,43 @@ func TestUnsendable(t *testing.T) {
 	if n := q.Len(); n != 0 {
 		t.Errorf("%d messages are there", n)
 	}
+}
+
+// Commit of what was never reserved, by a handle that doesn't own the end or is
+// closed, changes no memory.
+func TestCommitUnowned(t *testing.T) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	commits := func(w *shm.RingWriter, n int) {
+		t.Helper()
+		defer func() {
+			if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "Commit") {
+				t.Errorf("Commit panicked with %v", r)
+			}
+		}()
+		w.Commit(n)
+	}
+	w, r, err := shm.NewRing(1)
+	must(err)
+	defer r.Close()
+	must(w.Send(bg, make([]byte, 16)))
+	files, err := w.PassFiles()
+	must(err)
+	fd, err := unix.FcntlInt(files[0].Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	must(err)
+	other := new(shm.RingWriter) // as in another process
+	must(other.TakeFiles([]*os.File{os.NewFile(uintptr(fd), "ring")}))
+	defer other.Close()
+	commits(other, 0)
+	if n, err := r.Recv(bg, make([]byte, 64)); n != 16 || err != nil {
+		t.Errorf("got %d bytes, %v; want 16", n, err)
+	}
+	_, err = w.Reserve(bg, 8)
+	must(err)
+	must(w.Close())
+	commits(w, 8)
 }

@@ -76,6 +76,9 @@ func copyOut(dst, src, mem []byte) (n int, err error) {
 			err = faultIn(mem, r)
 		}
 	}()
+	if overlap(dst[:total], src[:total]) { // the bytes' order matters: no pieces
+		return copy(dst, src), nil
+	}
 	for n < total {
 		end := min(n+longPiece, total)
 		copyLong(dst[n:end], src[n:end])

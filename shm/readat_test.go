@@ -118,3 +118,27 @@ func TestFaultElsewhere(t *testing.T) {
 	}()
 	m.ReadAt(theirs.Bytes(), 0)
 }
+
+// A part of the mapping may be copied over another one.
+func TestReadAtWriteAtOverlap(t *testing.T) {
+	m := mapAll(t, object(t, 400_000), shm.ReadWrite)
+	for _, n := range []int{8192, 200_000} {
+		for what, call := range map[string]func(from, to int) (int, error){
+			"WriteAt": func(from, to int) (int, error) { return m.WriteAt(m.Bytes()[from:from+n], int64(to)) },
+			"ReadAt":  func(from, to int) (int, error) { return m.ReadAt(m.Bytes()[to:to+n], int64(from)) },
+		} {
+			for _, way := range [][2]int{{0, 64}, {64, 0}} {
+				for i := range m.Bytes() {
+					m.Bytes()[i] = byte(i*7 + i>>8)
+				}
+				want := bytes.Clone(m.Bytes()[way[0] : way[0]+n])
+				if k, err := call(way[0], way[1]); k != n || err != nil {
+					t.Fatal(what, k, err)
+				}
+				if !bytes.Equal(m.Bytes()[way[1]:way[1]+n], want) {
+					t.Errorf("%s of %d bytes from %d to %d: wrong bytes", what, n, way[0], way[1])
+				}
+			}
+		}
+	}
+}

@@ -92,7 +92,9 @@ func (r *RingReader) advance(size uint64) {
 	r.head += size
 	r.next, r.last = 0, size
 	raceRelease()
-	storePlain(&r.live.head, r.head)
+	if plainStores {
+		storePlain(&r.live.head, r.head)
+	}
 	if !r.plain || r.live.writerSleeps.Load() != 0 {
 		r.advanceSlowly()
 	}

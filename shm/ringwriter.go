@@ -69,9 +69,9 @@ func (w *RingWriter) Reserve(ctx context.Context, n int) ([]byte, error) {
 }
 
 // Commit sends the first n bytes of what Reserve returned. It never blocks. It
-// panics if n is more than was reserved or nothing was.
+// panics if n is more than was reserved or nothing was, as after Close.
 func (w *RingWriter) Commit(n int) {
-	if n < 0 || n > w.reserved {
+	if w.live == nil || n < 0 || n > w.reserved {
 		panic(fmt.Sprintf("shm: Commit of %d bytes, %d are reserved", n, w.reserved))
 	}
 	w.setLength(w.tail, n)
@@ -89,7 +89,9 @@ func (w *RingWriter) Commit(n int) {
 func (w *RingWriter) commit(end uint64) {
 	w.tail, w.reserved = end, -1
 	raceRelease()
-	storePlain(&w.live.tail, end)
+	if plainStores {
+		storePlain(&w.live.tail, end)
+	}
 	if !w.plain || w.live.readerSleeps.Load() != 0 {
 		w.commitSlowly()
 	}
