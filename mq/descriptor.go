@@ -113,7 +113,9 @@ func (d *descriptor) close(lines ...*line) error {
 		return d.f.Close()
 	}
 	d.cleanup.Stop()
-	return os.NewSyscallError("close", unix.Close(d.fd))
+	err := unix.Close(d.fd)
+	runtime.KeepAlive(d) // or the cleanup might close it, too
+	return os.NewSyscallError("close", err)
 }
 
 // A rawConn is what others get of a descriptor.

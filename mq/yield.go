@@ -111,7 +111,7 @@ func (l *line) keepLooking(ctx context.Context, fd uintptr, start time.Duration)
 		yield()
 		found := l.try.attempt(fd)
 		now := time.Since(began)
-		if idle = true; l.moved && !found && now-start < tooLong {
+		if idle = true; l.moved && !found && now-start < tooLong && !l.timed.Load() && !l.d.closed() {
 			l.moved, idle, start = false, false, now // a part got through
 		}
 		if found && now-start < tooLong {

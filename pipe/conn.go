@@ -205,7 +205,8 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 }
 
 // SyscallConn gives access to the descriptor. Reading or writing through it
-// passes by the frames and by what the Conn has read ahead.
+// passes by the frames and by what the Conn has read ahead; the Conn's deadlines
+// don't end it.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if err := c.ready(true, ""); err != nil {
 		return nil, err

@@ -41,7 +41,8 @@ type line struct {
 	joined chan struct{} // expire has run
 	patience
 	epfd    int
-	watched bool  // the epoll instance has the descriptor
+	direct  bool  // there is none
+	watched bool  // it has the descriptor
 	calm    uint8 // calls in a row that didn't wait since
 
 	timed atomic.Bool // the user has set a deadline
@@ -70,10 +71,13 @@ func (l *line) init(d *descriptor, events uint32, try attempter) {
 	// Built once: a closure for each call would be an allocation for each.
 	l.step = func(uintptr) bool {
 		// Only an attempt that found nothing at all is sure of an event.
-		for l.moved = true; l.moved; {
+		for {
 			l.moved = false
 			if l.look(l.ctx) {
 				return true
+			}
+			if !l.moved || l.over() {
+				break
 			}
 		}
 		return l.arm() || l.watch()
@@ -124,10 +128,27 @@ func (l *line) park(ctx context.Context) error {
 	if l.stop != nil && l.disarm() && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = ctx.Err()
 	}
+	if err == errUnwatched {
+		l.drop()
+		return l.park(ctx)
+	}
 	if err != nil && l.d.closed() {
 		return os.ErrClosed // the poller has a private error for it
 	}
 	return err
+}
+
+// errUnwatched says that the epoll instance can't have the descriptor: the kernel
+// lets 500 that are in another one watch an open file.
+var errUnwatched = errors.New("not watched")
+
+// drop gives the epoll instance up: from here on the line waits as it does without
+// room for one.
+func (l *line) drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.epoll.Close()
+	l.epoll, l.wait, l.set, l.direct = nil, nil, nil, true
 }
 
 // prepare makes what the holder waits with.
@@ -137,14 +158,17 @@ func (l *line) prepare() error {
 	if l.d.closed() {
 		return os.ErrClosed
 	}
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	fd, err := -1, error(unix.EINVAL)
+	if !l.direct {
+		fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	}
 	if err == nil {
 		if err = unix.SetNonblock(fd, true); err != nil { // or NewFile won't poll it
 			unix.Close(fd)
 		}
 	}
 	if err != nil {
-		// There is no room for a descriptor: the one that is there has to do.
+		// There is no room for another descriptor: the one that is there has to do.
 		f, err := l.d.file()
 		if err != nil {
 			return err
@@ -189,11 +213,24 @@ func (l *line) watch() bool {
 	}
 	err := unix.EpollCtl(l.epfd, unix.EPOLL_CTL_ADD, l.d.fd, &unix.EpollEvent{Events: l.events | unix.EPOLLET})
 	if err != nil {
-		l.early = noRoom(os.NewSyscallError("epoll_ctl", err))
+		l.early = errUnwatched
 		return true
 	}
 	l.watched = true
 	return false
+}
+
+// over reports whether a wait would end at once, whatever the descriptor does.
+func (l *line) over() bool {
+	if l.ctx.Err() != nil || l.d.closed() {
+		return true
+	}
+	if !l.timed.Load() {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.user.IsZero() && !time.Now().Before(l.user)
 }
 
 // unwatch counts a call that didn't wait, and ends the watch after enough.

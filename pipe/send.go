@@ -29,6 +29,7 @@ type sender struct {
 	small []byte // frames that are copied together
 	head  [headSize]byte
 	rest  []byte // what an earlier call didn't get rid of
+	bad   error  // why the frame that is under way will never be whole
 	room  int    // in the page of the pipe that the latest large frame ended in
 
 	iov  [3][]byte // what the attempt sends, shortened as it goes
@@ -93,6 +94,10 @@ func (out *sender) push(ctx context.Context, a, b, c []byte) (int, error) {
 	out.control = nil
 	if err == nil {
 		err = out.err
+	}
+	if out.sent > 0 && out.err != nil {
+		// The peer takes what comes next for the rest of this frame.
+		out.bad = fmt.Errorf("pipe: an earlier message was cut short: %w", out.err)
 	}
 	return out.sent, err
 }
@@ -218,6 +223,9 @@ func (out *sender) flush(ctx context.Context, c *Conn) error {
 
 // finish sends what an earlier call left.
 func (out *sender) finish(ctx context.Context, c *Conn) error {
+	if out.bad != nil {
+		return out.bad
+	}
 	if len(out.rest) == 0 {
 		return nil
 	}

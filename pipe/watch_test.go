@@ -2,8 +2,10 @@ package pipe_test
 
 import (
 	"context"
+	"io"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,4 +89,117 @@ func TestBlockingOpenFile(t *testing.T) {
 	within(t, "the collector", runtime.GC)
 	must(t, w.Send(bg, []byte("x")))
 	within(t, "Recv", func() { must(t, <-done) })
+}
+
+// The kernel lets but 500 epoll instances that are in another one watch an open
+// file. More waiters than that wait all the same.
+func TestManyWaitersOfOneFile(t *testing.T) {
+	const n = 520
+	var lim unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &lim))
+	if lim.Cur < 3*n {
+		t.Skipf("room for %d descriptors, and two for each of %d waiters are wanted", lim.Cur, n)
+	}
+	s, r, err := pipe.PacketPair()
+	must(t, err)
+	closeAfter(t, s, r)
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	got := make(chan error, n)
+	conns := make([]*pipe.Conn, n)
+	for i := range conns {
+		f, err := r.File()
+		must(t, err)
+		conns[i], err = pipe.FromFile(f)
+		must(t, err)
+		closeAfter(t, conns[i])
+	}
+	for _, c := range conns {
+		go func() { _, err := c.Recv(ctx, make([]byte, 8)); got <- err }()
+	}
+	for range 10 {
+		blocked()
+	}
+	for range 10 {
+		must(t, s.Send(bg, []byte("x")))
+	}
+	for range 10 {
+		within(t, "Recv", func() { must(t, <-got) })
+	}
+	cancel()
+	for range n - 10 {
+		within(t, "Recv", func() { wantErr(t, "Recv", <-got, context.Canceled) })
+	}
+}
+
+// A large message that gets on all the time ends with its context, at a deadline,
+// and with its Conn.
+func TestBusySendEnds(t *testing.T) {
+	big := make([]byte, 512<<20)
+	const few = 64 << 20 // at most, after the end
+	for what, end := range map[string]func(*pipe.Conn, func()) error{
+		"context":  func(_ *pipe.Conn, cancel func()) error { cancel(); return context.Canceled },
+		"deadline": func(s *pipe.Conn, _ func()) error { s.SetWriteDeadline(time.Unix(1, 0)); return os.ErrDeadlineExceeded },
+		"Close":    func(s *pipe.Conn, _ func()) error { s.Close(); return os.ErrClosed },
+	} {
+		for _, open := range []func() (*pipe.Conn, *pipe.Conn, error){pipe.Pair, func() (*pipe.Conn, *pipe.Conn, error) {
+			r, w, err := pipe.OneWay()
+			return w, r, err
+		}} {
+			s, r, err := open()
+			must(t, err)
+			var went atomic.Int64
+			read := make(chan struct{})
+			go func() {
+				defer close(read)
+				buf := make([]byte, 256<<10)
+				for {
+					n, err := r.Read(buf)
+					if went.Add(int64(n)); err != nil {
+						return
+					}
+				}
+			}()
+			ctx, cancel := context.WithCancel(bg)
+			sent := make(chan error, 1)
+			go func() { sent <- s.Send(ctx, big) }()
+			for went.Load() == 0 {
+				time.Sleep(100 * time.Microsecond)
+			}
+			before := went.Load()
+			want := end(s, cancel)
+			within(t, what, func() {
+				// A busy machine may have let all of it through before.
+				if err := <-sent; err != nil || before < int64(len(big)-2*few) {
+					wantErr(t, what, err, want)
+				}
+			})
+			if n := went.Load() - before; n > few {
+				t.Errorf("%s: %d bytes went after it", what, n)
+			}
+			cancel()
+			s.Close()
+			r.Close()
+			<-read
+		}
+	}
+}
+
+// After an error in the middle of a frame the peer must not take the next one for
+// the rest of it.
+func TestErrorInFrame(t *testing.T) {
+	mem, err := unix.Mmap(-1, 0, 256<<10, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	must(t, err)
+	defer unix.Munmap(mem)
+	must(t, unix.Mprotect(mem[128<<10:], unix.PROT_NONE))
+	s, r, err := pipe.Pair()
+	must(t, err)
+	closeAfter(t, s)
+	got := make(chan error, 1)
+	go func() { _, err := r.RecvAlloc(bg, 1<<20); got <- err }()
+	wantErr(t, "Send", s.Send(bg, mem), unix.EFAULT)
+	wantErr(t, "the next Send", s.Send(bg, []byte("x")), unix.EFAULT)
+	must(t, s.CloseWrite())
+	within(t, "RecvAlloc", func() { wantErr(t, "RecvAlloc", <-got, io.ErrUnexpectedEOF) })
+	must(t, r.Close())
 }
