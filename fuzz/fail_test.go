@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +71,29 @@ func TestFailEachFinds(t *testing.T) {
 	for _, want := range []string{"EMFILE at system call 1, eventfd2", "no luck", "EMFILE at system call 2, fcntl", "left behind: descriptor"} {
 		if err == nil || !strings.Contains(out, want) {
 			t.Errorf("%v, without %q:\n%s", err, want, out)
+		}
+	}
+}
+
+// What go test has written down meanwhile is no call of the operation.
+func TestFailEachTestLog(t *testing.T) {
+	for name, want := range map[string]int{"testlog.txt": 0, "other.txt": 2} {
+		f, err := os.Create(filepath.Join(t.TempDir(), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		fd := int(f.Fd())
+		rep := fuzz.FailEach(t, &fuzz.Faults{Errnos: []unix.Errno{unix.ENOMEM}}, func(fail func(func() error) error) error {
+			fail(func() error {
+				_, err := unix.Write(fd, []byte("x"))
+				_, err2 := unix.Write(fd, []byte("y"))
+				return os.NewSyscallError("write", errors.Join(err, err2))
+			})
+			return nil
+		})
+		if rep.Sites != want {
+			t.Errorf("%s: %d sites, want %d", name, rep.Sites, want)
 		}
 	}
 }
