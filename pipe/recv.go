@@ -135,7 +135,10 @@ func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error)
 		in.r = 0
 	}
 	in.dst, in.room = dst, in.ahead
-	if len(dst) >= largeCall {
+	switch {
+	case len(dst) > maxCall:
+		in.dst, in.room = dst[:maxCall], nil
+	case len(dst) >= largeCall:
 		in.room = in.ahead[:headSize]
 	}
 	err := in.run(ctx)

@@ -41,22 +41,32 @@ type sender struct {
 	msg     message
 }
 
+// maxCall is the size in bytes of the largest call. While a reader keeps up, a
+// socket takes all that a call has, and meanwhile nothing else can end it. So after
+// one of these the caller looks whether it is to go on.
+const maxCall = 1 << 20
+
 // attempt writes until all is sent or the kernel takes no more. When it takes a
 // part of a write, the next would get EAGAIN.
 func (out *sender) attempt(fd uintptr) bool {
 	for {
 		var n int
 		var err error
+		a, b := out.iov[0], out.iov[1]
 		if out.mode.socket {
-			if out.op = "sendto"; len(out.control) > 0 || len(out.iov[0]) > 0 && len(out.iov[1]) > 0 {
+			if !out.mode.packet {
+				a, b = a[:min(len(a), maxCall)], b[:min(len(b), maxCall)]
+			}
+			if out.op = "sendto"; len(out.control) > 0 || len(a) > 0 && len(b) > 0 {
 				out.op = "sendmsg"
 			}
-			if n, err = out.msg.send(int(fd), out.iov[0], out.iov[1], out.control); err == nil {
+			if n, err = out.msg.send(int(fd), a, b, out.control); err == nil {
 				out.control = nil
 			}
 		} else {
 			out.op = "write"
-			n, err = out.write(int(fd), out.iov[0])
+			a, b = a[:min(len(a), maxCall)], nil
+			n, err = out.write(int(fd), a)
 		}
 		switch {
 		case err == unix.EINTR:
@@ -69,7 +79,7 @@ func (out *sender) attempt(fd uintptr) bool {
 		}
 		out.sent += n
 		k := min(n, len(out.iov[0]))
-		part := n < len(out.iov[0]) || out.mode.socket && n < len(out.iov[0])+len(out.iov[1])
+		part := n < len(a)+len(b) || n >= maxCall
 		out.iov[0], out.iov[1] = out.iov[0][k:], out.iov[1][n-k:]
 		for len(out.iov[0]) == 0 {
 			if out.iov[0], out.iov[1], out.iov[2] = out.iov[1], out.iov[2], nil; len(out.iov[0]) == 0 && len(out.iov[1]) == 0 {

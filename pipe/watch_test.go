@@ -135,8 +135,8 @@ func TestManyWaitersOfOneFile(t *testing.T) {
 // A large message that gets on all the time ends with its context, at a deadline,
 // and with its Conn.
 func TestBusySendEnds(t *testing.T) {
-	big := make([]byte, 512<<20)
-	const few = 64 << 20 // at most, after the end
+	big := make([]byte, 128<<20) // what is left of it is copied; the race detector takes 1 s for 100 MiB
+	const few = 16 << 20         // what the kernel and a call of Read may hold
 	for what, end := range map[string]func(*pipe.Conn, func()) error{
 		"context":  func(_ *pipe.Conn, cancel func()) error { cancel(); return context.Canceled },
 		"deadline": func(s *pipe.Conn, _ func()) error { s.SetWriteDeadline(time.Unix(1, 0)); return os.ErrDeadlineExceeded },
@@ -166,11 +166,11 @@ func TestBusySendEnds(t *testing.T) {
 			for went.Load() == 0 {
 				time.Sleep(100 * time.Microsecond)
 			}
-			before := went.Load()
 			want := end(s, cancel)
+			before := went.Load()
 			within(t, what, func() {
 				// A busy machine may have let all of it through before.
-				if err := <-sent; err != nil || before < int64(len(big)-2*few) {
+				if err := <-sent; err != nil || before < int64(len(big)-few) {
 					wantErr(t, what, err, want)
 				}
 			})
