@@ -161,25 +161,32 @@ func (l *line) prepare() error {
 	if l.d.closed() {
 		return os.ErrClosed
 	}
-	fd, err := -1, error(unix.EINVAL)
 	if !l.direct {
-		fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	}
-	if err == nil {
-		if err = unix.SetNonblock(fd, true); err != nil { // or NewFile won't poll it
-			unix.Close(fd)
+		if fd, err := newEpoll(); err == nil {
+			l.epfd, l.epoll = fd, os.NewFile(uintptr(fd), "epoll")
+			return l.waitIn(l.epoll)
 		}
-	}
-	if err != nil {
 		// There is no room for another descriptor: the one that is there has to do.
-		f, err := l.d.file()
-		if err != nil {
-			return err
-		}
-		return l.waitIn(f)
 	}
-	l.epfd, l.epoll = fd, os.NewFile(uintptr(fd), "epoll")
-	return l.waitIn(l.epoll)
+	f, err := l.d.file()
+	if err != nil {
+		return err
+	}
+	return l.waitIn(f)
+}
+
+// newEpoll makes an epoll instance that os.NewFile puts into the poller: one that
+// doesn't block.
+func newEpoll() (int, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return -1, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // waitIn says where the holder waits, with l.mu held.
