@@ -130,5 +130,8 @@
 // each side with a copy of the other's, as in FastForward and MCRingBuffer; its
 // double mapping is an old trick. A [Value] larger than a word is the latch
 // of databases, a relative of the sequence lock. The queues are this project's:
-// models and kill runs stand in the tests of packages fuzz and shm.
+// models and kill runs stand in the tests of packages fuzz and shm. That a queue's
+// end needs no lock until a second process wants it is biased locking (Kawachiya,
+// Koseki, Onodera, 2002) with membarrier(2) for what its fences do, once and never
+// back.
 package shm

@@ -40,6 +40,7 @@ type fives interface {
 	TryRecv() (five, bool, error)
 	Len() int
 	Ending() bool
+	Alone(end int) bool
 	Sent() uint64
 	CloseSend() error
 	AwaitNotice(context.Context) error

@@ -36,15 +36,16 @@ func (q *MessageQueue) TryRecv(buf []byte) (n int, ok bool, err error) {
 }
 
 func (q *MessageQueue) tryRecv(buf []byte, grow bool) (_ []byte, n int, ok bool, err error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(recvEnd)
+	if err != nil {
 		return buf, 0, false, err
 	}
-	defer q.leave()
+	defer q.rise(recvEnd, seated)
 	e := &q.st.recv
 	if e.pos.Load() == q.st.send.pos.Load() && q.st.ending.Load() == 0 {
 		return buf, 0, false, nil
 	}
-	if ok, err := q.tryLock(e); !ok {
+	if ok, err := q.tryTakeEnd(recvEnd, seated); !ok {
 		return buf, 0, false, err
 	}
 	if q.st.ending.Load() == sendsEnding {
@@ -52,7 +53,7 @@ func (q *MessageQueue) tryRecv(buf []byte, grow bool) (_ []byte, n int, ok bool,
 	}
 	head := e.pos.Load()
 	if ok, err := q.ready(head); !ok {
-		q.unlock(e)
+		q.giveEnd(recvEnd)
 		return buf, 0, false, err
 	}
 	buf, n, err = q.get(e, head, buf, grow)
@@ -80,12 +81,12 @@ func (q *MessageQueue) recv(ctx context.Context, buf []byte, grow bool) ([]byte,
 	}
 	defer q.rise(recvEnd, seated)
 	e := &q.st.recv
-	if err := q.lock(ctx, e); err != nil {
+	if err := q.takeEnd(ctx, recvEnd, seated); err != nil {
 		return buf, 0, err
 	}
 	head := e.pos.Load()
 	if err := q.some(ctx, head); err != nil {
-		q.unlock(e)
+		q.giveEnd(recvEnd)
 		return buf, 0, err
 	}
 	return q.get(e, head, buf, grow)
@@ -98,7 +99,7 @@ func (q *MessageQueue) get(e *end, head uint64, buf []byte, grow bool) ([]byte, 
 	n := q.length(at).Load()
 	committed := between(head, e.seen.Load())
 	if committed > q.size || committed < recordHead || n > committed-recordHead {
-		q.unlock(e)
+		q.giveEnd(recvEnd)
 		return buf, 0, fmt.Errorf("%w: next length %d", q.corrupt(head, e.seen.Load()), n)
 	}
 	into := buf
@@ -108,14 +109,14 @@ func (q *MessageQueue) get(e *end, head uint64, buf []byte, grow bool) ([]byte, 
 		into = buf[len(buf):][:n]
 		buf = buf[:len(buf)+int(n)]
 	case n > uint64(len(buf)):
-		q.unlock(e)
+		q.giveEnd(recvEnd)
 		return buf, 0, fmt.Errorf("%w: %d bytes for a message of %d", ErrShortBuffer, len(buf), n)
 	default:
 		into = buf[:n]
 	}
 	first := copyLong(into, q.data[(at+recordHead)&(q.size-1):])
 	copyLong(into[first:], q.data)
-	q.commit(e, &q.st.send, after(head, recordSize(int(n))))
+	q.commit(recvEnd, after(head, recordSize(int(n))))
 	return buf, int(n), nil
 }
 

@@ -23,26 +23,27 @@ func (q *MessageQueue) Send(ctx context.Context, msg []byte) error {
 		return err
 	}
 	e := &q.st.send
-	if err := q.lock(ctx, e); err != nil {
+	if err := q.takeEnd(ctx, sendEnd, seated); err != nil {
 		return err
 	}
 	tail, need := e.pos.Load(), recordSize(len(msg))
 	if err := q.room(ctx, tail, need); err != nil {
-		q.unlock(e)
+		q.giveEnd(sendEnd)
 		return err
 	}
 	q.put(tail, msg)
-	q.commit(e, &q.st.recv, after(tail, need))
+	q.commit(sendEnd, after(tail, need))
 	return nil
 }
 
 // TrySend is Send that does not wait: it reports false if there is no room, or
 // somebody else is sending.
 func (q *MessageQueue) TrySend(msg []byte) (bool, error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(sendEnd)
+	if err != nil {
 		return false, err
 	}
-	defer q.leave()
+	defer q.rise(sendEnd, seated)
 	if err := q.fits(len(msg)); err != nil {
 		return false, err
 	}
@@ -54,16 +55,16 @@ func (q *MessageQueue) TrySend(msg []byte) (bool, error) {
 	if between(q.st.recv.pos.Load(), e.pos.Load())+need > q.size {
 		return false, nil
 	}
-	if ok, err := q.tryLock(e); !ok {
+	if ok, err := q.tryTakeEnd(sendEnd, seated); !ok {
 		return false, err
 	}
 	tail := e.pos.Load()
 	if ok, err := q.free(tail, need); !ok {
-		q.unlock(e)
+		q.giveEnd(sendEnd)
 		return false, err
 	}
 	q.put(tail, msg)
-	q.commit(e, &q.st.recv, after(tail, need))
+	q.commit(sendEnd, after(tail, need))
 	return true, nil
 }
 

@@ -20,6 +20,14 @@ import (
 // whole or not at all. A receiver that is killed takes at most the messages
 // with it that it was receiving. The others go on.
 //
+// What was written to memory before a Send can be read after the Recv that takes
+// its message. A call is no full fence: it does not keep what comes before it from
+// being seen after what comes behind it, as two atomic operations would be.
+//
+// A process that alone has ever sent to the queue sends without a lock, and one that
+// alone has received receives without, after some thousand calls; the first call of
+// another one, or of a second goroutine at the same time, ends that for good.
+//
 // A queue with a name can't be sealed: a process that may open it can end the
 // others by truncating it.
 //

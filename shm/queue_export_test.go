@@ -55,21 +55,22 @@ func (q *queue) Memory() []byte { return q.mem[headerSize:] }
 // SendUnwoken and RecvUnwoken are TrySend and TryRecv by a process that takes
 // the other end's sleeper upon itself and is gone before it has woken him.
 func (q *Queue[T]) SendUnwoken(v T) (bool, error) {
-	return q.unwoken(&q.st.send, &q.st.recv, func(tail uint64) { q.slots[tail&(q.size-1)] = v })
+	return q.unwoken(sendEnd, func(tail uint64) { q.slots[tail&(q.size-1)] = v })
 }
 
 func (q *Queue[T]) RecvUnwoken() (v T, ok bool, err error) {
-	ok, err = q.unwoken(&q.st.recv, &q.st.send, func(head uint64) { v = q.slots[head&(q.size-1)] })
+	ok, err = q.unwoken(recvEnd, func(head uint64) { v = q.slots[head&(q.size-1)] })
 	return v, ok, err
 }
 
-func (q *queue) unwoken(e, other *end, move func(pos uint64)) (bool, error) {
-	ok, err := q.tryLock(e)
+func (q *queue) unwoken(i int, move func(pos uint64)) (bool, error) {
+	e, other := q.end(i), q.end(sendEnd+recvEnd-i)
+	ok, err := q.tryTakeEnd(i, false)
 	if ok {
 		pos := e.pos.Load()
 		move(pos)
 		e.pos.Store(pos + 1)
-		q.unlock(e)
+		q.giveEnd(i)
 		other.sleeps.Swap(0)
 		other.armed.Swap(0)
 		for i := range q.mine.Load() {
@@ -106,3 +107,6 @@ func (q *queue) AwaitNotice(ctx context.Context) error {
 
 // Armed reports whether a notifier sleeps, or is about to.
 func (q *queue) Armed() bool { return q.st.recv.armed.Load() != 0 }
+
+// ReceiverSleeps reports whether a receiver sleeps, or is about to.
+func (q *queue) ReceiverSleeps() bool { return q.st.recv.sleeps.Load() != 0 }

@@ -26,21 +26,20 @@ func (q *queue) CloseSend() error {
 // endSends makes a stream that is ending end: with the lock of the sending end
 // in hand, nobody is sending, and nobody will.
 func (q *queue) endSends(ctx context.Context) error {
-	e := &q.st.send
-	if err := q.lock(ctx, e); err != nil {
+	if err := q.takeEnd(ctx, sendEnd, false); err != nil {
 		return err
 	}
 	q.st.ending.Store(sendsEnded)
-	q.unlock(e)
+	q.giveEnd(sendEnd)
 	q.wake(&q.st.recv)
 	return nil
 }
 
 // tryEndSends is endSends that does not wait.
 func (q *queue) tryEndSends() {
-	if ok, _ := q.tryLock(&q.st.send); ok {
+	if ok, _ := q.tryTakeEnd(sendEnd, false); ok {
 		q.st.ending.Store(sendsEnded)
-		q.unlock(&q.st.send)
+		q.giveEnd(sendEnd)
 	}
 }
 

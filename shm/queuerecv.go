@@ -18,7 +18,10 @@ func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
 		return v, err
 	}
 	e := &q.st.recv
-	if err = q.lock(ctx, e); err == nil {
+	if !q.begin(e, &q.seats[recvEnd], seated) {
+		err = q.takeEnd(ctx, recvEnd, seated)
+	}
+	if err == nil {
 		head := e.pos.Load()
 		if n := e.seen.Load() - head; n-1 >= q.capacity && !q.glance(e, head) {
 			_, err = q.some(ctx, head)
@@ -26,9 +29,9 @@ func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
 		if err == nil {
 			raceAcquire()
 			v = q.slots[head&(q.size-1)]
-			q.commit(e, &q.st.send, head+1)
+			q.commit(recvEnd, head+1)
 		} else {
-			q.unlock(e)
+			q.giveEnd(recvEnd)
 		}
 	}
 	q.rise(recvEnd, seated)
@@ -38,15 +41,16 @@ func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
 // TryRecv is Recv that does not wait: it reports false if the queue is empty,
 // or somebody else is receiving.
 func (q *Queue[T]) TryRecv() (v T, ok bool, err error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(recvEnd)
+	if err != nil {
 		return v, false, err
 	}
-	defer q.leave()
+	defer q.rise(recvEnd, seated)
 	e := &q.st.recv
 	if e.pos.Load() == q.st.send.pos.Load() && q.st.ending.Load() == 0 {
 		return v, false, nil
 	}
-	if ok, err := q.tryLock(e); !ok {
+	if ok, err := q.tryTakeEnd(recvEnd, seated); !ok {
 		return v, false, err
 	}
 	if q.st.ending.Load() == sendsEnding {
@@ -54,11 +58,11 @@ func (q *Queue[T]) TryRecv() (v T, ok bool, err error) {
 	}
 	head := e.pos.Load()
 	if n, err := q.ready(head); n == 0 || err != nil {
-		q.unlock(e)
+		q.giveEnd(recvEnd)
 		return v, false, err
 	}
 	v = q.slots[head&(q.size-1)]
-	q.commit(e, &q.st.send, head+1)
+	q.commit(recvEnd, head+1)
 	return v, true, nil
 }
 
@@ -75,20 +79,20 @@ func (q *Queue[T]) RecvBatch(ctx context.Context, buf []T) (int, error) {
 		return 0, nil
 	}
 	e := &q.st.recv
-	if err := q.lock(ctx, e); err != nil {
+	if err := q.takeEnd(ctx, recvEnd, seated); err != nil {
 		return 0, err
 	}
 	head := e.pos.Load()
 	n, err := q.some(ctx, head)
 	if err != nil {
-		q.unlock(e)
+		q.giveEnd(recvEnd)
 		return 0, err
 	}
 	n = min(n, len(buf))
 	at := int(head & (q.size - 1))
 	first := copy(buf[:n], q.slots[at:])
 	copy(buf[first:n], q.slots)
-	q.commit(e, &q.st.send, head+uint64(n))
+	q.commit(recvEnd, head+uint64(n))
 	return n, nil
 }
 

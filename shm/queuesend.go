@@ -18,17 +18,20 @@ func (q *Queue[T]) Send(ctx context.Context, v T) error {
 		return err
 	}
 	e := &q.st.send
-	if err = q.lock(ctx, e); err == nil {
+	if !q.begin(e, &q.seats[sendEnd], seated) {
+		err = q.takeEnd(ctx, sendEnd, seated)
+	}
+	if err == nil {
 		tail := e.pos.Load()
 		if tail-e.seen.Load() >= q.capacity || q.st.ending.Load() != 0 {
 			_, err = q.room(ctx, tail)
 		}
 		if err == nil {
 			q.slots[tail&(q.size-1)] = v
-			q.commit(e, &q.st.recv, tail+1)
+			q.commit(sendEnd, tail+1)
 			willStore(q.slots, (tail+q.ahead)&(q.size-1))
 		} else {
-			q.unlock(e)
+			q.giveEnd(sendEnd)
 		}
 	}
 	q.rise(sendEnd, seated)
@@ -43,10 +46,11 @@ func (q *Queue[T]) TrySend(v T) (bool, error) {
 }
 
 func (q *Queue[T]) trySend(v T) (int, error) {
-	if err := q.enter(); err != nil {
+	seated, err := q.sit(sendEnd)
+	if err != nil {
 		return 0, err
 	}
-	defer q.leave()
+	defer q.rise(sendEnd, seated)
 	e := &q.st.send
 	if q.st.ending.Load() != 0 {
 		return 0, os.ErrClosed
@@ -54,16 +58,16 @@ func (q *Queue[T]) trySend(v T) (int, error) {
 	if e.pos.Load()-q.st.recv.pos.Load() == q.capacity {
 		return 0, nil
 	}
-	if ok, err := q.tryLock(e); !ok {
+	if ok, err := q.tryTakeEnd(sendEnd, seated); !ok {
 		return 0, err
 	}
 	tail := e.pos.Load()
 	if room, err := q.free(tail); room == 0 || err != nil {
-		q.unlock(e)
+		q.giveEnd(sendEnd)
 		return 0, err
 	}
 	q.slots[tail&(q.size-1)] = v
-	q.commit(e, &q.st.recv, tail+1)
+	q.commit(sendEnd, tail+1)
 	return 1, nil
 }
 
@@ -78,14 +82,14 @@ func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 	}
 	defer q.rise(sendEnd, seated)
 	e := &q.st.send
-	if err := q.lock(ctx, e); err != nil {
+	if err := q.takeEnd(ctx, sendEnd, seated); err != nil {
 		return 0, err
 	}
 	for n < len(vs) {
 		tail := e.pos.Load()
 		room, err := q.room(ctx, tail)
 		if err != nil {
-			q.unlock(e)
+			q.giveEnd(sendEnd)
 			return n, err
 		}
 		part := vs[n:min(n+room, len(vs))]
@@ -94,28 +98,35 @@ func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
 		copy(q.slots, part[first:])
 		n += len(part)
 		if n == len(vs) {
-			q.commit(e, &q.st.recv, tail+uint64(len(part)))
+			q.commit(sendEnd, tail+uint64(len(part)))
 			return n, nil
 		}
 		raceRelease()
 		e.pos.Store(tail + uint64(len(part)))
 		q.wake(&q.st.recv)
 	}
-	q.unlock(e)
+	q.giveEnd(sendEnd)
 	return n, nil
 }
 
-// commit makes what was copied visible, gives the lock back and wakes who sleeps
-// at the other end.
+// commit makes what was copied visible, gives end i back and wakes who sleeps at
+// the other one.
 //
 // SYNC queue-tail: the store of pos pairs with the load of the other end. It is
-// the one store that counts. It may be a plain one, as the unlock after it is
-// one of those that all other processors wait for.
-func (q *queue) commit(e, other *end, pos uint64) {
+// the one store that counts. It may be a plain one: the unlock after it is one of
+// those that all other processors wait for, and for a member that is alone the
+// sleeper makes up (queue-alone-sleep).
+func (q *queue) commit(i int, pos uint64) {
 	raceRelease()
+	e, s := q.end(i), &q.seats[i]
 	storeBefore(&e.pos, pos)
-	q.unlock(e)
-	q.wake(other)
+	switch { // giveEnd, of which a call is saved
+	case !s.alone.Load():
+		q.unlock(e)
+	case !q.finish(e):
+		q.yieldEnd(e, s)
+	}
+	q.wake(q.end(sendEnd + recvEnd - i))
 }
 
 // free returns how many messages fit. The caller holds the lock; capacity and

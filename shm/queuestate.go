@@ -11,7 +11,8 @@ import (
 // outlives its holder, and the processes that take part.
 //
 // Who sends holds the lock of the sending end, from the look for room to the
-// one store that commits (end.pos); so does who receives at the other end.
+// one store that commits (end.pos); so does who receives at the other end. Who is
+// alone at an end has it without the lock: see alone.go.
 // Whoever is killed in between has changed nothing that counts: the next one
 // gets the lock and goes on. Who finds no room (nothing to receive) sleeps with
 // the lock in hand, so that one process at most sleeps at each end, and the
@@ -37,7 +38,10 @@ type queueState struct {
 type end struct {
 	lock futex.RobustMutex
 	seen atomic.Uint64 // the other end's pos, when the holder of lock last looked
-	_    [104]byte
+	user atomic.Uint64 // who may do without lock, and who does: see alone.go
+	busy atomic.Uint64 // a member that is alone is in a call
+	turn atomic.Uint32 // who asked for the end sleeps here
+	_    [84]byte
 	pos  atomic.Uint64 // what is committed; stored by the holder of lock
 	_    [120]byte
 	// What changes rarely, for the other end to look at. sleeps is set by the
@@ -69,7 +73,7 @@ const (
 
 // stateLayout is a part of every queue's layout text: builds with another
 // queueState are refused.
-const stateLayout = ", 4 ends"
+const stateLayout = ", 4 ends, alone"
 
 // How far CloseSend has got.
 const (

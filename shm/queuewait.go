@@ -2,7 +2,6 @@ package shm
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -25,6 +24,7 @@ type queue struct {
 	seats   [2]seat      // of the sending and the receiving end
 	closing sync.Mutex   // held by Close
 	mine    atomic.Pointer[member]
+	me      uint64 // its number, from 1
 	myCPU   uint32
 	spins   [3]futex.Spinner // each used by who holds the lock of its end
 	watchs  [4][]futex.Word  // likewise
@@ -72,13 +72,17 @@ func (q *queue) join() error {
 	}
 	for i := range q.st.members {
 		m := &q.st.members[i]
-		if ok, err := m[0].Claim(); err != nil {
+		last := len(m) - 1
+		if ok, err := m[last].Claim(); err != nil {
 			return err
 		} else if !ok {
 			continue
 		}
-		// Who has the first word has the others.
-		for j := 1; j < len(m); j++ {
+		// Who has the last word has the others, and Close gives it back as the last
+		// one. It is not one that awaitTurn watches: killed before it has forgotten
+		// the member before it, this process would be taken for that one, alive.
+		q.forget(uint64(i + 1))
+		for j := range last {
 			if err := m[j].Publish(); err != nil {
 				return err
 			}
@@ -88,6 +92,7 @@ func (q *queue) join() error {
 		}
 		rouseEnd(&q.st.recv.armed)
 		q.myCPU = futex.PinnedCPU()
+		q.me = uint64(i + 1)
 		q.mine.Store(m)
 		for i := range q.seats {
 			q.seats[i].state.Store(seatFree)
@@ -115,6 +120,7 @@ func (q *queue) Close() error {
 	}
 	q.notes.stop()
 	if m := q.mine.Load(); m != nil {
+		q.forget(q.me)
 		for i := range m {
 			m[i].Withdraw() // it is nobody else's, unless a peer breaks the rules
 		}
@@ -124,56 +130,13 @@ func (q *queue) Close() error {
 
 func (q *queue) ends() [3]*end { return [3]*end{&q.st.send, &q.st.recv, &q.st.join} }
 
-// lock takes the lock of an end. A dead holder has left nothing to repair.
-func (q *queue) lock(ctx context.Context, e *end) error {
-	err := e.lock.LockContext(ctx)
-	if err == nil && e.cpu.Load() == q.myCPU {
-		return nil
-	}
-	return q.locked(e, err)
-}
-
-func (q *queue) locked(e *end, err error) error {
-	switch {
-	case err == nil:
-		e.cpu.Store(q.myCPU)
-	case errors.Is(err, futex.ErrOwnerDead):
-		if err = e.lock.MarkConsistent(); err != nil {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-	case errors.Is(err, futex.ErrNotRecoverable):
-		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return err
-}
-
-// tryLock is lock that gives up soon: an end whose lock is taken is busy, or
-// somebody sleeps there who is about to be woken.
-func (q *queue) tryLock(e *end) (bool, error) {
-	for range 16 { // each look at a holder costs a system call
-		ok, err := e.lock.TryLock()
-		if err != nil {
-			if err = q.locked(e, err); err != nil {
-				return false, err
-			}
-		}
-		if ok {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// unlock gives the lock of an end back. What a peer did to it is found by the
-// next one who wants it.
-func (q *queue) unlock(e *end) { e.lock.Unlock() }
-
 // await waits until blocked is false; the caller holds the lock of end number i
 // and keeps it. other is the end that changes what blocked looks at.
 //
 // SYNC queue-sleep: the sleeper sets sleeps, then looks again; the other end
 // stores its position, then looks at sleeps (wake). All four are sequentially
-// consistent, so one sees the other's store at least.
+// consistent, save the store of a member that is alone, for which the sleeper makes
+// up (queue-alone-sleep); so one sees the other's store at least.
 //
 // SYNC queue-death: a process that is killed between its store and its wake
 // wakes the sleeper by its death: he watches the word of every member in the
@@ -200,7 +163,7 @@ func (q *queue) sleep(ctx context.Context, i int, sleeps *atomic.Uint32, blocked
 	defer sleeps.Store(0)
 	for blocked() {
 		sleeps.Store(asleep)
-		dying := q.watch(i, sleeps)
+		dying, settled := q.watch(i, sleeps), q.settled(i)
 		if !blocked() {
 			break
 		}
@@ -211,7 +174,17 @@ func (q *queue) sleep(ctx context.Context, i int, sleeps *atomic.Uint32, blocked
 			nap = min(2*nap, time.Millisecond)
 			continue
 		}
-		if _, err := futex.WaitAny(ctx, q.watchs[i]...); err != nil {
+		wait := func(ctx context.Context) error {
+			_, err := futex.WaitAny(ctx, q.watchs[i]...)
+			return err
+		}
+		var err error
+		if settled {
+			err = wait(ctx)
+		} else {
+			err = briefly(ctx, wait)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -247,6 +220,12 @@ func (q *queue) watch(i int, sleeps *atomic.Uint32) (dying bool) {
 
 // wake wakes the sleeper of an end, and its notifier, if there are any.
 func (q *queue) wake(e *end) {
+	if e.sleeps.Load()|e.armed.Load() != 0 {
+		e.wake()
+	}
+}
+
+func (e *end) wake() {
 	wakeEnd(&e.sleeps)
 	wakeEnd(&e.armed)
 }

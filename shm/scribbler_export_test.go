@@ -53,6 +53,9 @@ func QueueAreas(size int) []Area {
 		areas = append(areas,
 			area(name+" lock", off+unsafe.Offsetof(s.send.lock), unsafe.Sizeof(s.send.lock)),
 			area(name+" seen", off+unsafe.Offsetof(s.send.seen), 8),
+			area(name+" user", off+unsafe.Offsetof(s.send.user), 8),
+			area(name+" busy", off+unsafe.Offsetof(s.send.busy), 8),
+			area(name+" turn", off+unsafe.Offsetof(s.send.turn), 4),
 			area(name+" position", off+unsafe.Offsetof(s.send.pos), 8),
 			area(name+" sleeps", off+unsafe.Offsetof(s.send.sleeps), 4))
 	}

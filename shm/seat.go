@@ -4,14 +4,25 @@ import "sync/atomic"
 
 // A seat is for one call at a time at an end of a queue. Who finds it taken is
 // counted among the queue's users instead: each way Close knows of the call. A
-// seat costs one locked instruction for each call, a count two. With those of the
-// robust lock a call has three, 15 ns where one takes 5; Vyukov's queue, which
-// knows neither deaths nor Close, has one.
+// seat costs one locked instruction for each call, a count two. It is the only one
+// of a member that is alone, as of Vyukov's queue, which knows neither deaths nor
+// Close; with the robust lock there are three, 15 ns where one takes 5.
 //
 // SYNC queue-seat: who has a seat is the only one to store to it, so no other
 // store can be lost by his, which needs no order but that what the call did
 // comes before it.
-type seat struct{ state atomic.Uint64 }
+type seat struct {
+	state atomic.Uint64
+	alone atomic.Bool // whoever sits here does without the lock: see alone.go
+	calls uint32      // of the only member so far; the holder of the end's lock counts
+}
+
+// forget clears the mark that the caller would be alone at its end.
+func (s *seat) forget() {
+	if s.alone.Load() {
+		s.alone.Store(false)
+	}
+}
 
 const (
 	seatShut = iota // not a member yet, or closed
