@@ -130,6 +130,14 @@
 // one direction a reader takes many small messages by one call; a sender makes
 // one a message, as C does.
 //
+// Queue. With one process at each end a call has one locked instruction, as that
+// of Vyukov's queue in C has, and Queue is 0.7 to 1.0 times as fast as that. Once a
+// second process has come to an end there are three: the seat, which keeps Close
+// from unmapping what a call uses, the robust lock, and its unlock. They are half of
+// the 30 ns (or 55, where a locked instruction takes 9) that a call then takes, and
+// what it costs to survive a kill: 0.5 to 0.7 times C's speed. A batch pays for them
+// once: 2 to 3 times.
+//
 // pool.Call. A call is a round trip over two rings with the coding of the
 // arguments around it, in the caller's goroutine: no dispatcher, no system call
 // while both are awake. Beside the ring's own time it is the lease and the copy
