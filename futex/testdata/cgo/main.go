@@ -3,26 +3,6 @@
 // called a, take glibc's. The answer is the line and what came of it.
 package main
 
-/*
-#cgo LDFLAGS: -pthread
-#include <errno.h>
-#include <pthread.h>
-
-static int init(void *p)
-{
-	pthread_mutexattr_t a;
-	pthread_mutexattr_init(&a);
-	pthread_mutexattr_setpshared(&a, PTHREAD_PROCESS_SHARED);
-	pthread_mutexattr_setrobust(&a, PTHREAD_MUTEX_ROBUST);
-	return pthread_mutex_init(p, &a);
-}
-
-static int lock(void *p) { return pthread_mutex_lock(p); }
-static int unlock(void *p) { return pthread_mutex_unlock(p); }
-static int consistent(void *p) { return pthread_mutex_consistent(p); }
-*/
-import "C"
-
 import (
 	"bufio"
 	"context"
@@ -32,7 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
-	"unsafe"
 
 	"github.com/rawipc/rawipc/futex"
 )
@@ -50,14 +29,14 @@ func main() {
 	check(err)
 	m, err := futex.At[futex.RobustMutex](mem, ours)
 	check(err)
-	p := unsafe.Pointer(unsafe.SliceData(mem))
+	p := posixMutex(mem)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	do := map[string]func() error{
-		"init":        func() error { return errno(C.init(p)) },
-		"plock":       func() error { return errno(C.lock(p)) },
-		"punlock":     func() error { return errno(C.unlock(p)) },
-		"pconsistent": func() error { return errno(C.consistent(p)) },
+		"init":        p.init,
+		"plock":       p.lock,
+		"punlock":     p.unlock,
+		"pconsistent": p.consistent,
 		"lock":        m.Lock,
 		"lockcontext": func() error { return m.LockContext(ctx) },
 		"unlock":      m.Unlock,
@@ -90,13 +69,6 @@ func result(err error) string {
 		return "dead"
 	}
 	return err.Error()
-}
-
-func errno(n C.int) error {
-	if n == 0 {
-		return nil
-	}
-	return syscall.Errno(n)
 }
 
 func check(err error) {
