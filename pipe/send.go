@@ -53,10 +53,10 @@ func (out *sender) attempt(fd uintptr) bool {
 		var n int
 		var err error
 		a, b := out.iov[0], out.iov[1]
+		if !out.mode.packet { // which goes whole
+			a, b = a[:min(len(a), maxCall)], b[:min(len(b), maxCall)]
+		}
 		if out.mode.socket {
-			if !out.mode.packet {
-				a, b = a[:min(len(a), maxCall)], b[:min(len(b), maxCall)]
-			}
 			if out.op = "sendto"; len(out.control) > 0 || len(a) > 0 && len(b) > 0 {
 				out.op = "sendmsg"
 			}
@@ -64,8 +64,7 @@ func (out *sender) attempt(fd uintptr) bool {
 				out.control = nil
 			}
 		} else {
-			out.op = "write"
-			a, b = a[:min(len(a), maxCall)], nil
+			out.op, b = "write", nil
 			n, err = out.write(int(fd), a)
 		}
 		switch {
