@@ -39,7 +39,6 @@ func TestAloneMistakes(t *testing.T) {
 	dies := aloneEnd{processes: 2, ready: true, first: 2, each: 1, crashes: 1, late: late}
 	three := aloneEnd{processes: 3, ready: true, first: 1, each: 1, crashes: 1, late: late}
 	own := aloneEnd{processes: 1, wide: 1, ready: true, first: 2}
-	with := func(v aloneEnd, change func(*aloneEnd)) aloneEnd { change(&v); return v }
 	for _, row := range []struct {
 		name string
 		v    aloneEnd

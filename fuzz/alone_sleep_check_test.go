@@ -297,7 +297,6 @@ func TestAloneSleepModel(t *testing.T) {
 func TestAloneSleepMistakes(t *testing.T) {
 	oneGoroutine(t)
 	one, two := aloneSleep{first: 3}, aloneSleep{first: 3, other: 1}
-	with := func(v aloneSleep, change func(*aloneSleep)) aloneSleep { change(&v); return v }
 	for _, row := range []struct {
 		name string
 		v    aloneSleep

@@ -6,7 +6,7 @@ import (
 	"github.com/rawipc/rawipc/fuzz"
 )
 
-// Steps, named for the functions of shm/alone.go, queuewait.go and seat.go.
+// Steps, named for the functions of shm/alone.go, queuelock.go, queuewait.go and seat.go.
 const (
 	asStart = iota
 	asClaim

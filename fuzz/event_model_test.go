@@ -269,6 +269,9 @@ func holds(t *testing.T, m *fuzz.Model, size int) {
 	}
 }
 
+// with is a model with something changed.
+func with[T any](v T, change func(*T)) T { change(&v); return v }
+
 // caught checks a model with a mistake, which must break the rule want.
 func caught(t *testing.T, m *fuzz.Model, want error) {
 	t.Helper()

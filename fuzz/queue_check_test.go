@@ -41,7 +41,6 @@ func TestQueueMistakes(t *testing.T) {
 	ends := queue{senders: 1, each: 1, closers: 1, receivers: 1}
 	told := queue{senders: 1, each: 1, notifiers: 1, crashes: 1}
 	both := queue{senders: 1, each: 1, receivers: 1, notifiers: 1, giveUps: 1, leave: true}
-	with := func(v queue, change func(*queue)) queue { change(&v); return v }
 	for _, row := range []struct {
 		name string
 		v    queue
