@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -32,14 +33,16 @@ func aloneAt(t *testing.T, capacity int) *shm.Queue[uint64] {
 }
 
 // anew is one more handle on a queue, and so one more member.
-func anew[T any](t *testing.T, q *shm.Queue[T]) *shm.Queue[T] {
+func anew[T any](t *testing.T, q *shm.Queue[T]) *shm.Queue[T] { return taken(t, q, new(shm.Queue[T])) }
+
+// taken makes r the queue that q is, until the test ends.
+func taken[H interface {
+	PassFiles() ([]*os.File, error)
+	TakeFiles([]*os.File) error
+	Close() error
+}](t *testing.T, q, r H) H {
 	t.Helper()
-	files, err := doubled(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := new(shm.Queue[T])
-	if err := r.TakeFiles(files); err != nil {
+	if err := r.TakeFiles(dupAll(t, q)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })

@@ -124,12 +124,13 @@ var storm = proc.Register("shm_test/storm", func(ctx context.Context, a stormArg
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			if more, err := a.Who == 0, error(nil); more {
-				if more, err = do(ctx, r, i); err != nil {
-					return err
-				} else if !more {
-					break
-				}
+			if a.Who != 0 {
+				continue
+			}
+			if more, err := do(ctx, r, i); err != nil {
+				return err
+			} else if !more {
+				break
 			}
 		}
 		for end := clock() + r.Int64N(30_000); a.Who == 1 && clock() < end; {

@@ -25,15 +25,7 @@ func TestAloneTryBesideCall(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files, err := doubled(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := new(shm.MessageQueue)
-	if err := r.TakeFiles(files); err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	r := taken(t, q, new(shm.MessageQueue))
 	first, large := bytes.Repeat([]byte{1}, 150), bytes.Repeat([]byte{2}, 150)
 	if err := q.Send(ctx, first); err != nil || !q.Alone(0) {
 		t.Fatal("not alone", err)

@@ -56,8 +56,8 @@ func aloneOp(name string, fill int, do func(s *queueStage) error, sent []int64, 
 	})
 }
 
-// Who asks for the end that the victim uses: one who waits, one who tries, one who
-// dies over it, and one who asks for what a dead one had asked for.
+// Who asks for the end that the victim uses: one who waits, one who dies over it, one
+// who tries, and one who waits in the victim's process.
 func askers(ask, try func(s *queueStage) error) func(s *queueStage) []fuzz.Cast {
 	return func(s *queueStage) []fuzz.Cast {
 		asker := fuzz.Peer{Name: "asker", When: fuzz.AtPoint, Run: func(*fuzz.Cue) error { return ask(s) }}
@@ -84,8 +84,7 @@ func tryRecv(s *queueStage) error {
 	return err
 }
 
-// beside is a queueOp whose peers are alone before the victim comes: idle, or in a
-// call that sleeps.
+// Whom the victim asks: one who is alone and idle, and one who sleeps in a call.
 func idle(s *queueStage) []fuzz.Cast {
 	return []fuzz.Cast{{Name: "idle", Peers: []fuzz.Peer{{Name: "alone", When: fuzz.Early, Run: func(c *fuzz.Cue) error {
 		if err := s.alone(0); err != nil {
