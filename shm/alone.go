@@ -69,6 +69,17 @@ func (q *queue) yieldEnd(e *end, s *seat) {
 	wakeEnd(&e.turn)
 }
 
+// shared says that all use the end, of which the caller has the lock. Most do who have
+// the lock; so it is small enough to be inlined.
+func (q *queue) shared(e *end, s *seat) bool {
+	if e.user.Load() != everybody {
+		return false
+	}
+	raceAcquire() // it may be another process that has asked
+	s.forget()
+	return true
+}
+
 // over is a context that has ended, for those who don't wait.
 var over = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -121,7 +132,7 @@ func (q *queue) arrive(ctx context.Context, i int, seated bool) error {
 // asked, and holds the lock.
 func (q *queue) awaitTurn(ctx context.Context, i int, k uint64) error {
 	e, life, nap := q.end(i), &q.st.members[k-1][i], 20*time.Microsecond
-	if settleWith(fenceAll) != nil {
+	if !settle(true) {
 		// It is forbidden to this process. No store takes longer to be seen; who only
 		// tries waits too, or would never get the end of a member that is idle or dead.
 		time.Sleep(unsettled)
@@ -167,11 +178,7 @@ func (q *queue) inCall(i int) bool {
 // It must not be had for less: to ask for an end takes longer than many calls,
 // and this process has to be registered.
 func (q *queue) goAlone(e *end, s *seat) {
-	if s.calls++; s.calls < plainAfter {
-		return
-	}
-	s.calls = 0
-	if plainStores && fenced() {
+	if mayGoPlain(&s.calls) {
 		s.alone.Store(true)
 		storePlain(&e.busy, q.me)
 		e.user.Store(q.me | alone)
@@ -189,7 +196,7 @@ func (q *queue) settled(i int) bool {
 	case joinEnd: // Done has a fence
 		return true
 	}
-	return e.user.Load()&alone == 0 || settleWith(fenceAll) == nil
+	return settle(e.user.Load()&alone != 0)
 }
 
 // forget takes the trace of member k off the ends: it leaves, or is dead and the

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rawipc/rawipc/futex"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -51,8 +53,17 @@ func fenced() bool {
 // without: what is used little need not register.
 var plainAfter uint32 = 1 << 14
 
-// goPlain lets an end commit without a fence from now on, if it may; word tells
-// the other end.
+// mayGoPlain counts a commit, and says after each plainAfter of them whether this
+// process may go without fences.
+func mayGoPlain(commits *uint32) bool {
+	if *commits++; *commits < plainAfter {
+		return false
+	}
+	*commits = 0
+	return plainStores && fenced()
+}
+
+// goPlain lets an end commit without a fence from now on; word tells the other end.
 //
 // SYNC ring-plain: the store of word has a fence. A sleeper that still finds
 // word 0 after he has stored sleeps did so before this end stored word, and so
@@ -62,30 +73,29 @@ var plainAfter uint32 = 1 << 14
 // its position, and he sees it, or has yet to look at sleeps, and sees that; if
 // it does not run, it was fenced when it lost its CPU.
 func (o *ring) goPlain(word *atomic.Uint32) {
-	o.commits = 0
-	if plainStores && fenced() {
-		word.Store(1)
-		o.plain = true
-	}
+	word.Store(1)
+	o.plain = true
 }
 
-// settle makes up for the fence that the other end goes without. It reports
-// false where that can't be done, as membarrier is forbidden to this process:
-// then the sleeper has to look again by himself.
-func settle(otherPlain *atomic.Uint32) bool {
-	return otherPlain.Load() == 0 || settleWith(fenceAll) == nil
-}
+// settle makes up for the fence that another one goes without, if plain says that
+// he does. It reports false where that can't be done, as membarrier is forbidden to
+// this process: then a sleeper has to look again by himself.
+func settle(plain bool) bool { return !plain || settleWith(fenceAll) == nil }
 
 var settleWith = membarrier // tests break it
 
 // unsettled is how long a sleeper sleeps at a time whose settle failed.
 const unsettled = 10 * time.Millisecond
 
-// briefly is sleep with a context that ends after that time, which is no error.
-func briefly(ctx context.Context, sleep func(context.Context) error) error {
+// sleepOn is futex.WaitAny, but for that time at most if not settled.
+func sleepOn(ctx context.Context, settled bool, words ...futex.Word) error {
+	if settled {
+		_, err := futex.WaitAny(ctx, words...)
+		return err
+	}
 	short, cancel := context.WithTimeout(ctx, unsettled)
 	defer cancel()
-	if err := sleep(short); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+	if _, err := futex.WaitAny(short, words...); !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
 		return err
 	}
 	return nil

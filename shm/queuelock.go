@@ -29,9 +29,7 @@ func (q *queue) takeEnd(ctx context.Context, i int, seated bool) error {
 	if err := q.lock(ctx, e); err != nil {
 		return err
 	}
-	if e.user.Load() == everybody {
-		raceAcquire() // it may be another process that has asked
-		s.forget()
+	if q.shared(e, s) {
 		return nil
 	}
 	err := q.arrive(ctx, i, seated)
@@ -60,9 +58,7 @@ func (q *queue) tryTakeEnd(i int, seated bool) (bool, error) {
 	if ok, err := q.tryLock(e); !ok {
 		return false, err
 	}
-	if e.user.Load() == everybody {
-		raceAcquire() // it may be another process that has asked
-		s.forget()
+	if q.shared(e, s) {
 		return true, nil
 	}
 	err := q.arrive(over, i, seated)

@@ -174,17 +174,7 @@ func (q *queue) sleep(ctx context.Context, i int, sleeps *atomic.Uint32, blocked
 			nap = min(2*nap, time.Millisecond)
 			continue
 		}
-		wait := func(ctx context.Context) error {
-			_, err := futex.WaitAny(ctx, q.watchs[i]...)
-			return err
-		}
-		var err error
-		if settled {
-			err = wait(ctx)
-		} else {
-			err = briefly(ctx, wait)
-		}
-		if err != nil {
+		if err := sleepOn(ctx, settled, q.watchs[i]...); err != nil {
 			return err
 		}
 	}

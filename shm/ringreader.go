@@ -105,7 +105,7 @@ func (r *RingReader) advance(size uint64) {
 func (r *RingReader) advanceSlowly() {
 	if !r.plain {
 		r.live.head.Store(r.head)
-		if r.commits++; r.commits >= plainAfter {
+		if mayGoPlain(&r.commits) {
 			r.goPlain(&r.live.readerPlain)
 		}
 	}

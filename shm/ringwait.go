@@ -32,7 +32,7 @@ func (o *ring) waitEnd(ctx context.Context, sleeps, otherPlain *atomic.Uint32, p
 		life := peer.Word()
 		alive := life.Addr.Load() == life.Old
 		dead := !alive && peer.Dead()
-		settled := settle(otherPlain)
+		settled := settle(otherPlain.Load() != 0)
 		if !blocked() {
 			break
 		}
@@ -40,13 +40,8 @@ func (o *ring) waitEnd(ctx context.Context, sleeps, otherPlain *atomic.Uint32, p
 		switch {
 		case dead:
 			return ErrPeerDead
-		case alive && settled:
-			_, err = futex.WaitAny(ctx, futex.Word{Addr: sleeps, Old: asleep}, life)
 		case alive:
-			err = briefly(ctx, func(ctx context.Context) error {
-				_, err := futex.WaitAny(ctx, futex.Word{Addr: sleeps, Old: asleep}, life)
-				return err
-			})
+			err = sleepOn(ctx, settled, futex.Word{Addr: sleeps, Old: asleep}, life)
 		case life.Addr.Load() == 0: // nobody's: who comes will wake us
 			err = futex.WaitContext(ctx, sleeps, asleep)
 		default: // dying

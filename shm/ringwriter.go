@@ -102,7 +102,7 @@ func (w *RingWriter) commit(end uint64) {
 func (w *RingWriter) commitSlowly() {
 	if !w.plain {
 		w.live.tail.Store(w.tail)
-		if w.commits++; w.commits >= plainAfter {
+		if mayGoPlain(&w.commits) {
 			w.goPlain(&w.live.writerPlain)
 		}
 	}
