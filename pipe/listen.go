@@ -178,34 +178,37 @@ func (l *Listener) AcceptConn(ctx context.Context) (*Conn, error) {
 	if l.d == nil {
 		return nil, os.ErrInvalid
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if err := l.enter(ctx); err != nil {
-		return nil, err
-	}
-	defer l.leave()
 	for {
-		if err := ctx.Err(); err != nil {
+		fd, err := l.next(ctx)
+		if err != nil {
 			return nil, err
 		}
-		if err := l.run(ctx); err != nil {
-			return nil, err
-		}
-		if l.err != nil {
-			return nil, os.NewSyscallError("accept4", l.err)
-		}
-		peer, err := peerOf(l.accepted)
+		peer, err := peerOf(fd)
 		if err != nil || !l.allowed(peer) {
-			unix.Close(l.accepted)
+			unix.Close(fd)
 			continue
 		}
 		c := new(Conn)
-		if err := c.init(l.accepted); err != nil {
+		if err := c.init(fd); err != nil {
 			return nil, err
 		}
 		return c, nil
 	}
+}
+
+// next waits for the next peer.
+func (l *Listener) next(ctx context.Context) (fd int, err error) {
+	if err := ctx.Err(); err != nil {
+		return -1, err
+	}
+	if err := l.enter(ctx); err != nil {
+		return -1, err
+	}
+	defer l.leave()
+	if err := l.run(ctx); err != nil {
+		return -1, err
+	}
+	return l.accepted, os.NewSyscallError("accept4", l.err)
 }
 
 func (l *Listener) allowed(p Peer) bool {

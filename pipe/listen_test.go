@@ -203,6 +203,43 @@ func TestAcceptIsCancelled(t *testing.T) {
 	})
 }
 
+// Who decides about a peer may close the Listener, and holds nobody else up.
+func TestAllowMayClose(t *testing.T) {
+	listeners(t, func(t *testing.T, l *pipe.Listener, network, name string) {
+		var asked atomic.Int32
+		asking, answer := make(chan bool), make(chan bool)
+		l.Allow(func(pipe.Peer) bool {
+			if asked.Add(1) == 1 {
+				asking <- true
+				return <-answer
+			}
+			must(t, l.Close())
+			return false
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { // the first, who takes long
+			c, err := l.AcceptConn(bg)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			c.Close()
+		})
+		wg.Go(func() {
+			<-asking
+			_, err := l.AcceptConn(bg)
+			wantErrGo(t, "AcceptConn", err, os.ErrClosed)
+			answer <- true
+		})
+		for range 2 {
+			c, err := pipe.Dial(bg, network, name)
+			must(t, err)
+			defer c.Close()
+		}
+		all(t, "AcceptConn", &wg)
+	})
+}
+
 // A queue that is full holds Dial up; its context ends it.
 func TestDialWaitsForRoom(t *testing.T) {
 	name := "@" + t.TempDir()
