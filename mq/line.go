@@ -99,13 +99,11 @@ func (l *line) init(d *descriptor, events uint32, try attempter) {
 // os.ErrDeadlineExceeded for the user's deadline, os.ErrClosed, or why the
 // poller can't be used. Only the holder of the turn calls it.
 func (l *line) run(ctx context.Context) error {
-	if !l.d.acquire() {
-		return os.ErrClosed
+	if l.d.closed() {
+		return os.ErrClosed // and if it isn't, close waits for the turn's end
 	}
-	defer l.d.release()
-	l.fresh = true
 	// With no deadline to be kept it looks without the poller.
-	if !l.timed.Load() && l.look(ctx) {
+	if !l.timed.Load() && (l.glance() || l.look(ctx)) {
 		if l.watched {
 			l.unwatch()
 		}

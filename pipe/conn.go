@@ -84,7 +84,7 @@ func (c *Conn) Recv(ctx context.Context, buf []byte) (int, error) {
 		return 0, err
 	}
 	defer c.endRecv()
-	return c.in.recv(ctx, c, buf)
+	return c.in.recv(ctx, buf)
 }
 
 // RecvAlloc is [Conn.Recv] into new memory, for messages of at most max bytes: it
@@ -97,7 +97,7 @@ func (c *Conn) RecvAlloc(ctx context.Context, max int) ([]byte, error) {
 		return nil, err
 	}
 	defer c.endRecv()
-	return c.in.recvAlloc(ctx, c, max)
+	return c.in.recvAlloc(ctx, max)
 }
 
 // Poll waits until a Recv would find something: the start of a message, the end
@@ -126,7 +126,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	defer c.endRecv()
-	return c.in.read(ctx, c, p)
+	return c.in.read(ctx, p)
 }
 
 // Write sends p as one message, as [Conn.Send] does without a context. After a
@@ -140,15 +140,20 @@ func (c *Conn) Write(p []byte) (int, error) {
 
 // ready says whether the Conn can be used in a direction.
 func (c *Conn) ready(can bool, op string) error {
+	if c.d != nil && !c.d.closed() && can {
+		return nil
+	}
+	return c.unready(op)
+}
+
+func (c *Conn) unready(op string) error {
 	switch {
 	case c.d == nil:
 		return os.ErrInvalid
 	case c.d.closed():
 		return os.ErrClosed
-	case !can:
-		return os.NewSyscallError(op, unix.EBADF)
 	}
-	return nil
+	return os.NewSyscallError(op, unix.EBADF)
 }
 
 // begin makes the caller the one that receives.
@@ -163,8 +168,14 @@ func (c *Conn) begin(ctx context.Context) error {
 }
 
 func (c *Conn) endRecv() {
-	c.unread.Store(c.in.held())
+	if n := c.in.held(); n != c.unread.Load() {
+		c.unread.Store(n)
+	}
+	lost := c.in.lost
 	c.in.leave()
+	if lost {
+		c.Close()
+	}
 	if c.d.closed() {
 		c.dropFiles()
 	}

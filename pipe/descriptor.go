@@ -1,6 +1,7 @@
 package pipe
 
 import (
+	"context"
 	"os"
 	"runtime"
 	"sync"
@@ -22,7 +23,7 @@ import (
 // see line.go.
 type descriptor struct {
 	fd    int
-	users atomic.Int64  // those who use fd now; and closing
+	users atomic.Int64  // those who use fd now without a line's turn; and closing
 	idle  chan struct{} // has a word if the last of them went after closing
 
 	mu      sync.Mutex
@@ -94,6 +95,10 @@ func (d *descriptor) file() (*os.File, error) {
 
 // close ends what waits in the lines and closes fd when nobody uses it any
 // more: a moment, as all who use it look, or have been told to leave.
+//
+// Who has a line's turn uses fd without being counted, so close takes each turn
+// once: who had it before has done, and who gets it later sees closing. So the
+// holder of a turn must neither call close nor run code of the user.
 func (d *descriptor) close(lines ...*line) error {
 	if d.users.Or(closing) >= closing {
 		return os.ErrClosed
@@ -105,9 +110,11 @@ func (d *descriptor) close(lines ...*line) error {
 		<-d.idle
 	}
 	for _, l := range lines {
+		_ = l.enter(context.Background())
 		if l.epoll != nil {
 			l.epoll.Close()
 		}
+		l.leave()
 	}
 	if d.f != nil {
 		return d.f.Close()

@@ -116,7 +116,7 @@ func (c *Conn) RecvFiles(ctx context.Context, buf []byte, max int) (n int, files
 	}
 	defer c.endRecv()
 	c.in.wantFiles = true
-	n, err = c.in.recv(ctx, c, buf)
+	n, err = c.in.recv(ctx, buf)
 	c.in.wantFiles = false
 	if err != nil {
 		return 0, nil, err

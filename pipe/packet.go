@@ -99,7 +99,7 @@ func (in *receiver) next(ctx context.Context, dst []byte) (n int, err error) {
 	return in.n, nil
 }
 
-func (in *receiver) recvPacket(ctx context.Context, c *Conn, buf []byte) (int, error) {
+func (in *receiver) recvPacket(ctx context.Context, buf []byte) (int, error) {
 	if !in.inFrame {
 		n, err := in.next(ctx, buf)
 		if err != nil || !in.inFrame {
@@ -114,7 +114,7 @@ func (in *receiver) recvPacket(ctx context.Context, c *Conn, buf []byte) (int, e
 	return n, nil
 }
 
-func (in *receiver) recvAllocPacket(ctx context.Context, c *Conn, max int) ([]byte, error) {
+func (in *receiver) recvAllocPacket(ctx context.Context, max int) ([]byte, error) {
 	if !in.inFrame {
 		n, err := in.next(ctx, nil)
 		if err != nil {
@@ -125,7 +125,7 @@ func (in *receiver) recvAllocPacket(ctx context.Context, c *Conn, max int) ([]by
 		}
 	}
 	if in.left > max {
-		c.Close()
+		in.lost = true
 		return nil, tooLarge(uint64(in.left), max)
 	}
 	msg := in.part
@@ -134,7 +134,7 @@ func (in *receiver) recvAllocPacket(ctx context.Context, c *Conn, max int) ([]by
 	return msg, nil
 }
 
-func (in *receiver) readPacket(ctx context.Context, c *Conn, p []byte) (int, error) {
+func (in *receiver) readPacket(ctx context.Context, p []byte) (int, error) {
 	for !in.inFrame {
 		n, err := in.next(ctx, p)
 		if err != nil || n > 0 {

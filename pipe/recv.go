@@ -38,6 +38,7 @@ type receiver struct {
 	r, w    int
 	inFrame bool   // a length has been read and left counts
 	left    int    // bytes of the current frame not yet given to a caller
+	lost    bool   // the stream is of no use any more: to be closed
 	part    []byte // those that are here already, kept by a call that ended early
 
 	looking bool   // the attempt only looks
@@ -130,7 +131,9 @@ func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error)
 			in.control = make([]byte, controlSize)
 		}
 	}
-	if in.r > 0 {
+	if in.r == in.w {
+		in.r, in.w = 0, 0
+	} else if in.r > 0 {
 		in.w = copy(in.ahead, in.ahead[in.r:in.w])
 		in.r = 0
 	}
@@ -158,7 +161,7 @@ func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error)
 }
 
 // head reads the length of the next frame, if none is begun.
-func (in *receiver) head(ctx context.Context, c *Conn) error {
+func (in *receiver) head(ctx context.Context) error {
 	if in.inFrame {
 		return nil
 	}
@@ -170,7 +173,7 @@ func (in *receiver) head(ctx context.Context, c *Conn) error {
 	size := binary.LittleEndian.Uint64(in.ahead[in.r:])
 	in.r += headSize
 	if size > math.MaxInt {
-		c.Close()
+		in.lost = true
 		return tooLarge(size, math.MaxInt)
 	}
 	in.inFrame, in.left = true, int(size)
@@ -208,11 +211,34 @@ func (in *receiver) held() int64 {
 	return n
 }
 
-func (in *receiver) recv(ctx context.Context, c *Conn, buf []byte) (int, error) {
-	if in.mode.packet {
-		return in.recvPacket(ctx, c, buf)
+// whole takes a message that lies in ahead from its length to its end: what head,
+// here and took do, at once.
+func (in *receiver) whole(buf []byte) (n int, ok bool) {
+	b := in.ahead[in.r:in.w]
+	if in.inFrame || len(b) < headSize || len(in.batches) > 0 {
+		return 0, false
 	}
-	if err := in.head(ctx, c); err != nil {
+	size := binary.LittleEndian.Uint64(b)
+	if b = b[headSize:]; size > uint64(min(len(b), len(buf))) {
+		return 0, false
+	}
+	in.r += headSize + int(size)
+	return copy(buf, b[:size]), true
+}
+
+func (in *receiver) recv(ctx context.Context, buf []byte) (int, error) {
+	if in.mode.packet {
+		return in.recvPacket(ctx, buf)
+	}
+	if !in.inFrame && in.r == in.w {
+		if _, err := in.fill(ctx, nil, false); err != nil {
+			return 0, err
+		}
+	}
+	if n, ok := in.whole(buf); ok {
+		return n, nil
+	}
+	if err := in.head(ctx); err != nil {
 		return 0, err
 	}
 	if in.left > len(buf) {
@@ -231,18 +257,18 @@ func (in *receiver) recv(ctx context.Context, c *Conn, buf []byte) (int, error) 
 	return n, nil
 }
 
-func (in *receiver) recvAlloc(ctx context.Context, c *Conn, max int) ([]byte, error) {
+func (in *receiver) recvAlloc(ctx context.Context, max int) ([]byte, error) {
 	if max < 0 {
 		return nil, fmt.Errorf("pipe: RecvAlloc: max is %d: %w", max, os.ErrInvalid)
 	}
 	if in.mode.packet {
-		return in.recvAllocPacket(ctx, c, max)
+		return in.recvAllocPacket(ctx, max)
 	}
-	if err := in.head(ctx, c); err != nil {
+	if err := in.head(ctx); err != nil {
 		return nil, err
 	}
 	if in.left > max {
-		c.Close()
+		in.lost = true
 		return nil, tooLarge(uint64(in.left), max)
 	}
 	// Never more memory than twice what has arrived, but for a first piece.
@@ -267,15 +293,15 @@ func (in *receiver) recvAlloc(ctx context.Context, c *Conn, max int) ([]byte, er
 	return msg[:n], nil
 }
 
-func (in *receiver) read(ctx context.Context, c *Conn, p []byte) (int, error) {
+func (in *receiver) read(ctx context.Context, p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	if in.mode.packet {
-		return in.readPacket(ctx, c, p)
+		return in.readPacket(ctx, p)
 	}
 	for {
-		if err := in.head(ctx, c); err != nil {
+		if err := in.head(ctx); err != nil {
 			return 0, err
 		}
 		n := in.here(p)

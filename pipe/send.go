@@ -76,7 +76,10 @@ func (out *sender) attempt(fd uintptr) bool {
 			out.err = os.NewSyscallError(out.op, err)
 			return true
 		}
-		out.sent += n
+		if out.sent += n; n == len(out.iov[0]) && len(out.iov[1]) == 0 {
+			out.iov[0] = nil
+			return true // a small frame ends here
+		}
 		k := min(n, len(out.iov[0]))
 		part := n < len(a)+len(b) || n >= maxCall
 		out.iov[0], out.iov[1] = out.iov[0][k:], out.iov[1][n-k:]
@@ -97,7 +100,10 @@ func (out *sender) attempt(fd uintptr) bool {
 //
 // With an error and no out.err, the wait ended early.
 func (out *sender) push(ctx context.Context, a, b, c []byte) (int, error) {
-	out.iov[0], out.iov[1], out.iov[2], out.sent, out.err = a, b, c, 0, nil
+	out.sent, out.err = 0, nil
+	if out.iov[0] = a; len(b) > 0 { // or they are empty already
+		out.iov[1], out.iov[2] = b, c
+	}
 	raceRelease()
 	err := out.run(ctx)
 	out.control = nil
@@ -141,7 +147,9 @@ func (out *sender) send(ctx context.Context, c *Conn, msg, control []byte) (int,
 		c.unsent.Store(int64(len(out.rest)))
 		err = &PartialError{Unsent: len(out.rest), Err: err}
 	}
-	out.iov = [3][]byte{}
+	if err != nil || len(b) > 0 { // else the attempt has done so
+		out.iov = [3][]byte{}
+	}
 	if _, part := err.(*PartialError); err != nil && !part {
 		return 0, err
 	}
@@ -209,7 +217,9 @@ func (out *sender) sendPacket(ctx context.Context, msg []byte) (int, error) {
 		return 0, fmt.Errorf("pipe: a packet in a pipe has 1 to %d bytes, not %d: %w", packetPipeMax, len(msg), os.NewSyscallError("write", unix.EMSGSIZE))
 	}
 	_, err := out.push(ctx, msg, nil, nil)
-	out.iov = [3][]byte{}
+	if err != nil {
+		out.iov[0] = nil
+	}
 	switch {
 	case errors.Is(err, unix.EMSGSIZE):
 		return 0, fmt.Errorf("pipe: packet of %d bytes is above the socket's send buffer (SO_SNDBUF; net.core.wmem_default): %w", len(msg), err)
@@ -239,7 +249,7 @@ func (out *sender) finish(ctx context.Context, c *Conn) error {
 		return nil
 	}
 	n, err := out.push(ctx, out.rest, nil, nil)
-	out.iov = [3][]byte{}
+	out.iov[0] = nil
 	if out.rest = out.rest[n:]; len(out.rest) == 0 {
 		out.rest = nil
 	}

@@ -88,7 +88,8 @@ func (p *pipeCaller) read(fd int, a, b []byte) (int, error) {
 		a, b = b, nil
 	}
 	if len(b) == 0 && len(a) < largeCall {
-		return unix.Read(fd, a)
+		r, _, errno := syscall.Syscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(a))), uintptr(len(a)))
+		return result(r, errno)
 	}
 	iov := [2]unix.Iovec{{Base: unsafe.SliceData(a)}, {Base: unsafe.SliceData(b)}}
 	iov[0].SetLen(len(a))
@@ -112,7 +113,8 @@ func (p *pipeCaller) write(fd int, a []byte) (int, error) {
 			return result(r, errno)
 		}
 	}
-	return unix.Write(fd, a)
+	r, _, errno := syscall.Syscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(a))), uintptr(len(a)))
+	return result(r, errno)
 }
 
 // notOffered says whether a kernel lacks the flag, or the call: containers and

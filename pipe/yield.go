@@ -45,7 +45,7 @@ const (
 	checkEach = 16
 
 	// While all goes well one call in clockEach looks how long it took.
-	clockEach = 4
+	clockEach = 8
 )
 
 // lookers counts those of this process that look now.
@@ -60,46 +60,50 @@ var began = time.Now()
 // A patience is what a line has learned about looking. It belongs to the holder
 // of the turn.
 type patience struct {
-	fresh bool          // the call has not looked yet
 	moved bool          // the attempt that wasn't through got a part through
-	spent bool          // the attempt took all there was: another would find nothing
+	spent bool          // another attempt, at once, would find nothing
 	dry   uint8         // calls in a row that found nothing at first
 	rest  time.Duration // how long to park at once, after the latest in vain
 	until time.Duration // and when that is over
+}
+
+// glance is a call's first look, while all goes well: one attempt, and a yield
+// before it if the latest calls found nothing at first. look goes on from there.
+func (l *line) glance() bool {
+	if !l.spent && (l.dry < drySpell || l.dry%checkEach == 0) {
+		if l.try.attempt(uintptr(l.d.fd)) {
+			l.dry = 0
+			return true
+		}
+	}
+	l.dry++
+	if l.rest == 0 && l.dry%clockEach != 0 {
+		l.spent = false
+		yield()
+		if l.try.attempt(uintptr(l.d.fd)) {
+			return true
+		}
+	}
+	l.spent = true
+	return false
 }
 
 // look attempts, and again for a moment if that may be worth it. The result is
 // that of the last attempt.
 func (l *line) look(ctx context.Context) bool {
 	fd := uintptr(l.d.fd)
-	hasty := !l.spent && (!l.fresh || l.dry < drySpell || l.dry%checkEach == 0)
+	hasty := !l.spent
 	l.spent = false
 	if hasty && l.try.attempt(fd) {
-		if l.fresh {
-			l.dry = 0
-		}
 		return true
 	}
-	if l.fresh {
-		l.dry++
-		l.fresh = false
-	}
-	if l.rest == 0 && l.dry%clockEach != 0 {
-		yield()
-		if l.try.attempt(fd) {
-			return true
-		}
-		hasty = true
-	}
-	start := time.Since(began)
-	if start < l.until {
-		return !hasty && l.try.attempt(fd)
-	}
-	if lookers.Add(1) <= maxLookers {
+	if start := time.Since(began); start >= l.until {
+		n := lookers.Add(1)
 		defer lookers.Add(-1)
-		return l.keepLooking(ctx, fd, start)
+		if n <= maxLookers {
+			return l.keepLooking(ctx, fd, start)
+		}
 	}
-	lookers.Add(-1)
 	return !hasty && l.try.attempt(fd)
 }
 
