@@ -23,7 +23,8 @@ import (
 //     each, so who never gains by it pays next to nothing, and who waits long
 //     uses no CPU;
 //   - on a busy CPU somebody else gets it and keeps it for milliseconds, where
-//     a sleeper would have been woken before: that counts as in vain;
+//     a sleeper would have been woken before: that counts as in vain, unless
+//     the next call finds more at once: then it was the peer that was busy;
 //   - few of a process look at a time, the others park.
 //
 // Tried before: to sleep in ppoll(2) on the descriptor and an eventfd, without
@@ -65,6 +66,8 @@ type patience struct {
 	dry   uint8         // calls in a row that found nothing at first
 	rest  time.Duration // how long to park at once, after the latest in vain
 	until time.Duration // and when that is over
+	doubt bool          // whether it was in vain: more may lie behind what came late
+	sure  time.Duration // rest without it
 }
 
 // glance is a call's first look, while all goes well: one attempt, and a yield
@@ -72,10 +75,13 @@ type patience struct {
 func (l *line) glance() bool {
 	if !l.spent && (l.dry < drySpell || l.dry%checkEach == 0) {
 		if l.try.attempt(uintptr(l.d.fd)) {
-			l.dry = 0
+			if l.dry = 0; l.doubt {
+				l.doubt, l.rest, l.until = false, l.sure, 0
+			}
 			return true
 		}
 	}
+	l.doubt = false
 	l.dry++
 	if l.rest == 0 && l.dry%clockEach != 0 {
 		l.spent = false
@@ -125,6 +131,7 @@ func (l *line) keepLooking(ctx context.Context, fd uintptr, start time.Duration)
 			return true
 		}
 		if now-start > lookFor {
+			l.doubt, l.sure = found, l.rest
 			l.rest = min(max(2*l.rest, 2*(now-start), minRest), maxRest)
 			l.until = now + l.rest
 			return found

@@ -34,3 +34,20 @@ const (
 func (c *Conn) Watched() bool { return c.in.watched }
 
 const CalmCalls = calmCalls
+
+// A Looker is a line that looks for what try finds, and never parks.
+type Looker struct{ l line }
+
+type tryFunc func() bool
+
+func (f tryFunc) attempt(uintptr) bool { return f() }
+
+func NewLooker(try func() bool) *Looker {
+	return &Looker{line{d: new(descriptor), try: tryFunc(try)}}
+}
+
+func (k *Looker) Look(ctx context.Context) bool { return k.l.glance() || k.l.look(ctx) }
+func (k *Looker) Rest() time.Duration           { return k.l.rest }
+
+// TooLong is after how long a look was in vain though it found something.
+const TooLong = tooLong

@@ -207,6 +207,45 @@ func TestLooksInVainRest(t *testing.T) {
 	}
 }
 
+// What is found late was sent late because somebody else had the CPU, and sleeping
+// would have been better; or the sender itself had it, and more lies behind.
+func TestLateFind(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		next []bool // what the attempts of the next call find
+		rest bool
+	}{
+		{"more behind it", []bool{true}, false},
+		{"nothing behind it", []bool{false, true}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			// The first attempts of the first call find nothing, the last does late.
+			script := []bool{false, false, false}
+			k := pipe.NewLooker(func() bool {
+				found := script[0]
+				if script = script[1:]; len(script) == 0 {
+					wait(2 * pipe.TooLong)
+					return true
+				}
+				return found
+			})
+			if !k.Look(bg) || len(script) > 0 {
+				t.Fatalf("the late one is not found; to come: %v", script)
+			}
+			if k.Rest() < pipe.MinRest {
+				t.Fatalf("rests for %v", k.Rest())
+			}
+			script = append(tt.next, true)
+			if k.Look(bg); len(script) != 1 {
+				t.Fatalf("to come: %v", script)
+			}
+			if got := k.Rest() > 0; got != tt.rest {
+				t.Errorf("then it rests for %v", k.Rest())
+			}
+		})
+	}
+}
+
 // A pipe grows when large messages go through it, unless its size was chosen.
 func TestPipeGrows(t *testing.T) {
 	for _, tt := range []struct {
