@@ -8,3 +8,10 @@ again:
 	SUBL $1, AX
 	JNZ  again
 	RET
+
+// func pauseAsking(next *atomic.Uint64)
+TEXT ·pauseAsking(SB), NOSPLIT, $0-8
+	MOVQ next+0(FP), AX
+	PAUSE
+	PREFETCHT0 (AX)
+	RET

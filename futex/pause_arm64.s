@@ -8,3 +8,10 @@ again:
 	SUBW $1, R0
 	CBNZ R0, again
 	RET
+
+// func pauseAsking(next *atomic.Uint64)
+TEXT ·pauseAsking(SB), NOSPLIT, $0-8
+	MOVD next+0(FP), R0
+	YIELD
+	PRFM (R0), PLDL1KEEP
+	RET

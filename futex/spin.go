@@ -31,6 +31,12 @@ const (
 	glanceEach  = 4
 )
 
+// A rest of a Glance, in pauses.
+const (
+	minRests = 4
+	maxRests = 16
+)
+
 // noSleep is less than a sleep takes, even if its wake comes at once.
 const noSleep = 3 * time.Microsecond
 
@@ -57,6 +63,7 @@ type Spinner struct {
 	budget int32 // in µs; 0: the policy's own, < 0: never
 	misses uint32
 	skips  uint32
+	rests  uint32
 	yields yielder
 }
 
@@ -144,26 +151,45 @@ func (s *Spinner) hit() {
 	}
 }
 
-// Glance is the beginning of Wait for one word: it looks whether that is other
-// than old, and, where spinning may help, a few times more. It returns the last
-// that it saw. It saves a fast partner what Wait costs; when it was in vain,
-// Wait follows.
+// Glance is the beginning of Wait for one word that counts up: it looks whether
+// that is other than old, and, where spinning may help, a few times more. It
+// returns the last that it saw. It saves a fast partner what Wait costs; when it
+// was in vain, Wait follows.
 //
-// next is what the caller reads when word has changed. Each look loads it, too,
-// for its cache line to come together with that of word: to ask for it only then
-// makes a message wait for two lines, one after the other.
-func (s *Spinner) Glance(apart bool, word *atomic.Uint64, old uint64, next *atomic.Uint64) uint64 {
-	v := word.Load()
-	if v != old || !apart || s.budget < 0 || s.skips > 0 {
-		return v
+// next is what the caller reads when word has changed. Each look asks for its cache
+// line, too, so that it comes together with that of word: to ask for it only then
+// makes a message wait for two lines, one after the other. A prefetch: a load
+// that has to wait keeps the next look back (between CPUs far apart, a trip of
+// 64 bytes then takes 1.15 times as long).
+//
+// one is by how much a single message changes word. A look takes the line that word
+// lies in away from the partner, who has to wait for it with the next message. So
+// while he sends one after the other the looks begin with a rest, which becomes
+// longer as long as there is more than one message after it: a third of a
+// microsecond at most. Who waits for an answer to each message never rests: the first
+// rest comes when an answer was there sooner than any can be.
+func (s *Spinner) Glance(apart bool, word *atomic.Uint64, old, one uint64, next *atomic.Uint64) uint64 {
+	if !apart || s.budget < 0 || s.skips > 0 {
+		return word.Load()
 	}
-	for range pollsPerLook {
-		pause(1)
-		next.Load()
+	if s.rests > 0 {
+		pause(s.rests)
+	}
+	v := word.Load()
+	for i := 0; v == old && i < pollsPerLook; i++ {
+		pauseAsking(next)
 		if v = word.Load(); v != old {
 			s.hit()
-			break
+			if i == 0 && s.rests == 0 {
+				s.rests = minRests
+				return v
+			}
 		}
+	}
+	if v-old > one {
+		s.rests = min(2*s.rests, maxRests)
+	} else {
+		s.rests /= 2
 	}
 	return v
 }

@@ -15,3 +15,12 @@ func SetSpinPolicy(budget time.Duration, skips uint32, long time.Duration) (undo
 func SpinPolicy() (budget time.Duration, skips uint32, long time.Duration) {
 	return spinPolicy.budget, spinPolicy.maxSkips, yieldPolicy.long
 }
+
+// Rests is how many pauses the next Glance begins with.
+func Rests(s *Spinner) uint32       { return s.rests }
+func SetRests(s *Spinner, n uint32) { s.rests = n }
+
+const (
+	MinRests = minRests
+	MaxRests = maxRests
+)

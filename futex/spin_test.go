@@ -130,10 +130,10 @@ func TestSpinnerGlance(t *testing.T) {
 	var word atomic.Uint64
 	word.Store(7)
 	var s futex.Spinner
-	if v := s.Glance(false, &word, 6, &word); v != 7 {
+	if v := s.Glance(false, &word, 6, 1, &word); v != 7 {
 		t.Errorf("saw %d, want 7", v)
 	}
-	if v := s.Glance(true, &word, 7, &word); v != 7 {
+	if v := s.Glance(true, &word, 7, 1, &word); v != 7 {
 		t.Errorf("saw %d, want 7", v)
 	}
 	if !futex.ManyCPUs() {
@@ -154,9 +154,108 @@ func TestSpinnerGlance(t *testing.T) {
 	defer close(stop)
 	// That one needs a CPU for it, which a busy machine gives it when it likes.
 	for start := time.Now(); time.Since(start) < hang; {
-		if old := word.Load(); s.Glance(true, &word, old, &word) != old {
+		if old := word.Load(); s.Glance(true, &word, old, 1, &word) != old {
 			return
 		}
 	}
 	t.Error("no glance saw a change")
+}
+
+// While the partner is busy a glance begins with a rest, which grows and goes away
+// by what it finds.
+func TestSpinnerRests(t *testing.T) {
+	const one, many = 5, 6
+	var s futex.Spinner
+	var word atomic.Uint64
+	glance := func(apart bool, n uint64) {
+		old := word.Load()
+		word.Add(n)
+		if v := s.Glance(apart, &word, old, one, &word); v != old+n {
+			t.Fatalf("saw %d, want %d", v, old+n)
+		}
+	}
+	rests := func(when string, want uint32) {
+		t.Helper()
+		if got := futex.Rests(&s); got != want {
+			t.Errorf("%s it rests for %d pauses, want %d", when, got, want)
+		}
+	}
+	for range 10 {
+		glance(true, many)
+	}
+	rests("after what came before the look", 0)
+	futex.SetRests(&s, futex.MinRests)
+	for want := uint32(2 * futex.MinRests); want <= futex.MaxRests; want *= 2 {
+		glance(true, many)
+		rests("after many", want)
+	}
+	glance(true, many)
+	rests("after many more", futex.MaxRests)
+	glance(false, one)
+	rests("where both share a CPU", futex.MaxRests)
+	for want := uint32(futex.MaxRests / 2); want > 0; want /= 2 {
+		glance(true, one)
+		rests("after one", want)
+	}
+	glance(true, one)
+	rests("after one more", 0)
+
+	futex.SetRests(&s, futex.MaxRests)
+	if v := s.Glance(true, &word, word.Load(), one, &word); v != word.Load() {
+		t.Fatalf("saw %d, want %d", v, word.Load())
+	}
+	rests("after nothing", futex.MaxRests/2)
+}
+
+// The first rest comes when messages follow one another at once, and none does
+// where each is answered before the next.
+func TestSpinnerFirstRest(t *testing.T) {
+	if !futex.ManyCPUs() || runtime.GOMAXPROCS(0) == 1 {
+		t.Skip("one CPU: nothing changes under a glance")
+	}
+	var there, back atomic.Uint64
+	const trips = 20000
+	go func() {
+		for i := range uint64(trips) {
+			for there.Load() == i {
+				runtime.Gosched()
+			}
+			back.Add(1)
+		}
+	}()
+	var s futex.Spinner
+	rested := 0
+	for i := range uint64(trips) {
+		there.Add(1)
+		for s.Glance(true, &back, i, 1, &back) == i {
+			runtime.Gosched()
+		}
+		if futex.Rests(&s) > 0 {
+			rested++
+		}
+	}
+	t.Logf("%d of %d trips left a rest", rested, trips)
+	if rested > trips/4 {
+		t.Errorf("%d of %d trips left a rest", rested, trips)
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for range 100 {
+				back.Add(1)
+			}
+		}
+	}()
+	for start := time.Now(); time.Since(start) < hang; {
+		if s.Glance(true, &back, back.Load(), 1, &back); futex.Rests(&s) > 0 {
+			return
+		}
+	}
+	t.Error("a busy partner leaves no rest")
 }

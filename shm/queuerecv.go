@@ -123,7 +123,7 @@ func (q *Queue[T]) Len() int {
 // glance looks for a message a few times, before all that costs. The caller
 // holds the lock.
 func (q *Queue[T]) glance(e *end, head uint64) bool {
-	tail := q.spins[recvEnd].Glance(q.apart(&q.st.send), &q.st.send.pos, head, &q.st.send.pos)
+	tail := q.spins[recvEnd].Glance(q.apart(&q.st.send), &q.st.send.pos, head, 1, &q.st.send.pos)
 	if tail-head-1 >= q.capacity {
 		return false
 	}

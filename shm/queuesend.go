@@ -149,6 +149,9 @@ func (q *Queue[T]) free(tail uint64) (int, error) {
 
 // room waits until a message fits, and returns how many do.
 func (q *Queue[T]) room(ctx context.Context, tail uint64) (int, error) {
+	if old := tail - q.capacity; q.st.send.seen.Load() == old { // full, as it was then
+		q.spins[sendEnd].Glance(q.apart(&q.st.recv), &q.st.recv.pos, old, 1, &q.st.recv.pos)
+	}
 	n, err := q.free(tail)
 	if n > 0 || err != nil {
 		return n, err

@@ -36,7 +36,7 @@ func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
 			return int(n), nil
 		}
 	}
-	msg, err := r.Peek(ctx)
+	msg, err := r.peek(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -53,6 +53,13 @@ func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
 // that breaks the rules can change them while they are looked at, never their
 // length.
 func (r *RingReader) Peek(ctx context.Context) ([]byte, error) {
+	if st := r.live; st != nil && r.head == r.tail {
+		r.glance(st)
+	}
+	return r.peek(ctx)
+}
+
+func (r *RingReader) peek(ctx context.Context) ([]byte, error) {
 	if r.live == nil {
 		if err := r.attach(); err != nil {
 			return nil, err
@@ -159,7 +166,7 @@ func (r *RingReader) more(ctx context.Context) error {
 // for the end of one that is as long as the last, which is more often the line
 // that is yet to come than its beginning: that shares one with the last message.
 func (r *RingReader) glance(st *ringState) bool {
-	tail := r.spin.Glance(r.apart(&st.writerCPU), &st.tail, r.head, r.length(r.head+r.last-8))
+	tail := r.spin.Glance(r.apart(&st.writerCPU), &st.tail, r.head, r.last, r.length(r.head+r.last-8))
 	if !r.fits(tail) {
 		return false
 	}

@@ -146,7 +146,7 @@ func (w *RingWriter) attach() error {
 // glance looks a few times whether there is room up to end, before all that
 // costs.
 func (w *RingWriter) glance(st *ringState, end uint64) bool {
-	head := w.spin.Glance(w.apart(&st.readerCPU), &st.head, w.head, &st.head)
+	head := w.spin.Glance(w.apart(&st.readerCPU), &st.head, w.head, end-w.tail, &st.head)
 	if w.tail-head > w.size {
 		return false
 	}
