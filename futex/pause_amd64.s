@@ -14,4 +14,5 @@ TEXT ·pauseAsking(SB), NOSPLIT, $0-8
 	MOVQ next+0(FP), AX
 	PAUSE
 	PREFETCHT0 (AX)
+	PREFETCHT0 -64(AX)
 	RET

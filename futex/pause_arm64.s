@@ -14,4 +14,6 @@ TEXT ·pauseAsking(SB), NOSPLIT, $0-8
 	MOVD next+0(FP), R0
 	YIELD
 	PRFM (R0), PLDL1KEEP
+	SUB  $64, R0
+	PRFM (R0), PLDL1KEEP
 	RET

@@ -10,8 +10,8 @@ import "sync/atomic"
 //go:noescape
 func pause(n uint32)
 
-// pauseAsking is pause(1), and asks for the cache line of next without waiting for
-// it.
+// pauseAsking is pause(1), and asks for the cache line of next and for the one
+// before it, without waiting for them. It can't fail, whatever next points to.
 //
 //go:noescape
 func pauseAsking(next *atomic.Uint64)

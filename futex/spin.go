@@ -156,11 +156,11 @@ func (s *Spinner) hit() {
 // returns the last that it saw. It saves a fast partner what Wait costs; when it
 // was in vain, Wait follows.
 //
-// next is what the caller reads when word has changed. Each look asks for its cache
-// line, too, so that it comes together with that of word: to ask for it only then
-// makes a message wait for two lines, one after the other. A prefetch: a load
-// that has to wait keeps the next look back (between CPUs far apart, a trip of
-// 64 bytes then takes 1.15 times as long).
+// next is the last word of what the caller reads when word has changed. Each look
+// asks for its cache line, and for the one before, so that they come together with
+// that of word: to ask for them only then makes a message wait for one after the
+// other. By prefetch: a load that has to wait keeps the next look back (between
+// CPUs far apart, a trip of 64 bytes then takes 1.15 times as long).
 //
 // one is by how much a single message changes word. A look takes the line that word
 // lies in away from the partner, who has to wait for it with the next message. So
