@@ -134,6 +134,24 @@
 // one direction a reader takes many small messages by one call; a sender makes
 // one a message, as C does.
 //
+// What a trip of 64 bytes through two pipes is made of, on one CPU (Intel Xeon, C's
+// blocking calls 2.85 µs, ours 3.3): the same by yields in C 2.65, what Go's runtime
+// does around four system calls 0.3, this module 0.35. Sockets need no such thing
+// around a call: a stream is as fast as C. A packet is 1.2 times as slow, and in one
+// direction 0.73 times as fast: recvmsg(2), which alone tells an empty packet from
+// the end, takes 0.15 µs longer than read(2), and 0.35 of 1.75 µs are this module's.
+// 1 MiB through a stream, 0.93 times as fast: the socket holds a fifth of it, so that
+// it takes 13 calls and 12.4 switches where C, asleep in one write, has 9.7.
+//
+// Locks. A lock and its unlock are two locked instructions, in C as here, and
+// little else. So what glibc does besides decides: of its time Mutex takes 0.66 where
+// such an instruction takes 4.75 ns and 0.78 where it takes 7.5 (C's own, by two bare
+// instructions, 0.69), RobustMutex 0.7 to 1.0, Semaphore 0.9 to 1.0, RLock 1.0. Between
+// two CPUs each is 1.6 to 7 times as fast as glibc's, as who finds it taken rests
+// before the next look. Two processes that share a CPU find it taken once in a time
+// slice, after 100,000 sections: there they get as much done as glibc's, 0.85 to 1.05
+// times, and nothing that a lock does when it is taken could change that.
+//
 // Queue. With one process at each end a call has one locked instruction, as that
 // of Vyukov's queue in C has, and Queue is about as fast as that, or faster, as it
 // looks less often. Once a second process has come to an end there are three: the

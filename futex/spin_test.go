@@ -235,7 +235,7 @@ func TestSpinnerFirstRest(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d trips left a rest", rested, trips)
-	if rested > trips/4 {
+	if rested > trips/2 && !raceEnabled { // whose looks take as long as a trip
 		t.Errorf("%d of %d trips left a rest", rested, trips)
 	}
 	stop := make(chan struct{})

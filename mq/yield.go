@@ -63,6 +63,7 @@ var began = time.Now()
 type patience struct {
 	moved bool          // the attempt that wasn't through got a part through
 	spent bool          // another attempt, at once, would find nothing
+	tried bool          // glance has made one in this call
 	dry   uint8         // calls in a row that found nothing at first
 	rest  time.Duration // how long to park at once, after the latest in vain
 	until time.Duration // and when that is over
@@ -73,33 +74,39 @@ type patience struct {
 // glance is a call's first look, while all goes well: one attempt, and a yield
 // before it if the latest calls found nothing at first. look goes on from there.
 func (l *line) glance() bool {
-	if !l.spent && (l.dry < drySpell || l.dry%checkEach == 0) {
-		if l.try.attempt(uintptr(l.d.fd)) {
-			if l.dry = 0; l.doubt {
-				l.doubt, l.rest, l.until = false, l.sure, 0
-			}
-			return true
-		}
+	fd := uintptr(l.d.fd)
+	tried := !l.spent && (l.dry < drySpell || l.dry%checkEach == 0)
+	if tried && l.try.attempt(fd) {
+		l.dry = 0
+		l.trust()
+		return true
 	}
 	l.doubt = false
 	l.dry++
 	if l.rest == 0 && l.dry%clockEach != 0 {
-		l.spent = false
+		l.spent, tried = false, true
 		yield()
-		if l.try.attempt(uintptr(l.d.fd)) {
+		if l.try.attempt(fd) {
 			return true
 		}
 	}
-	l.spent = true
+	l.spent, l.tried = true, tried
 	return false
+}
+
+// trust takes the latest look in vain back, if it is in doubt.
+func (l *line) trust() {
+	if l.doubt {
+		l.doubt, l.rest, l.until = false, l.sure, 0
+	}
 }
 
 // look attempts, and again for a moment if that may be worth it. The result is
 // that of the last attempt.
 func (l *line) look(ctx context.Context) bool {
 	fd := uintptr(l.d.fd)
-	hasty := !l.spent
-	l.spent = false
+	hasty, tried := !l.spent, l.tried
+	l.spent, l.tried = false, false
 	if hasty && l.try.attempt(fd) {
 		return true
 	}
@@ -110,7 +117,7 @@ func (l *line) look(ctx context.Context) bool {
 			return l.keepLooking(ctx, fd, start)
 		}
 	}
-	return !hasty && l.try.attempt(fd)
+	return !hasty && !tried && l.try.attempt(fd)
 }
 
 func (l *line) keepLooking(ctx context.Context, fd uintptr, start time.Duration) bool {

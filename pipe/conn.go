@@ -108,7 +108,7 @@ func (c *Conn) Poll(ctx context.Context) (bool, error) {
 	if err := c.ready(c.mode.read, "read"); err != nil {
 		return false, err
 	}
-	if err := c.in.enter(ctx); err != nil {
+	if err := c.enterRecv(ctx); err != nil {
 		return false, err
 	}
 	defer c.endRecv()
@@ -164,7 +164,23 @@ func (c *Conn) begin(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return c.in.enter(ctx)
+	return c.enterRecv(ctx)
+}
+
+// enterRecv waits for the turn to receive.
+func (c *Conn) enterRecv(ctx context.Context) error {
+	err := c.in.enter(ctx)
+	if err == nil && !c.in.lost {
+		return nil
+	}
+	if err == nil { // whoever has lost it is about to close it
+		c.in.leave()
+		err = os.ErrClosed
+	}
+	if c.d.closed() { // Close may have met this call in the turn
+		c.dropFiles()
+	}
+	return err
 }
 
 func (c *Conn) endRecv() {

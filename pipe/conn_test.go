@@ -267,3 +267,28 @@ func TestCase177_AttachedDescriptors(t *testing.T) {
 		}
 	}, "Pair", "PacketPair")
 }
+
+// Nobody reads on in a stream that was given up, even one who waited already.
+func TestGivenUpForAll(t *testing.T) {
+	for range 5 {
+		s, r := openPair(t)
+		first, second := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := r.RecvAlloc(bg, 100)
+			first <- err
+		}()
+		blocked()
+		go func() {
+			_, err := r.Recv(bg, make([]byte, 8))
+			second <- err
+		}()
+		blocked()
+		chunk := binary.LittleEndian.AppendUint64(nil, 1<<63)
+		chunk = binary.LittleEndian.AppendUint64(chunk, 2)
+		rawWrite(t, s, append(chunk, "hi"...))
+		within(t, "both", func() {
+			wantErr(t, "RecvAlloc", <-first, pipe.ErrTooLarge)
+			wantErr(t, "Recv", <-second, os.ErrClosed)
+		})
+	}
+}

@@ -144,7 +144,14 @@ func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error)
 	case len(dst) >= largeCall:
 		in.room = in.ahead[:headSize]
 	}
+	doubt := mid && in.doubt // the rest of a message alone tells nothing
+	in.doubt = in.doubt && !mid
 	err := in.run(ctx)
+	if doubt {
+		if in.doubt = true; in.dry == 0 && in.w > 0 {
+			in.trust() // it was there at once, and more behind it
+		}
+	}
 	in.dst = nil
 	switch {
 	case err != nil:
@@ -324,7 +331,7 @@ func (in *receiver) poll(ctx context.Context) (bool, error) {
 	}
 	in.looking, in.err = true, nil
 	err := in.run(ctx)
-	in.looking = false
+	in.looking, in.doubt = false, false // who takes what was seen finds no more than that
 	if err == nil {
 		err = in.err
 	}

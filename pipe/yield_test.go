@@ -216,7 +216,7 @@ func TestLateFind(t *testing.T) {
 		rest bool
 	}{
 		{"more behind it", []bool{true}, false},
-		{"nothing behind it", []bool{false, true}, true},
+		{"nothing behind it", []bool{false}, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// The first attempts of the first call find nothing, the last does late.
@@ -241,6 +241,42 @@ func TestLateFind(t *testing.T) {
 			}
 			if got := k.Rest() > 0; got != tt.rest {
 				t.Errorf("then it rests for %v", k.Rest())
+			}
+		})
+	}
+}
+
+// What is left of the message that came late is no more than that message.
+func TestLateFindOfParts(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		size     int
+		poll     bool
+		messages int
+		rest     bool
+	}{
+		{"small", 64, false, 1, true},
+		{"in two reads", 32 << 10, false, 1, true},
+		{"in two reads and more behind it", 32 << 10, false, 2, false},
+		{"polled for", 64, true, 1, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, r := openPair(t)
+			buf := make([]byte, tt.size)
+			r.LateOnce(func() {
+				for range tt.messages {
+					must(t, s.Send(bg, buf))
+				}
+			})
+			if tt.poll {
+				if ok, err := r.Poll(bg); !ok {
+					t.Fatal(err)
+				}
+			}
+			_, err := r.Recv(bg, buf)
+			must(t, err)
+			if rest, _ := r.Rest(); rest >= pipe.MinRest != tt.rest {
+				t.Errorf("then it rests for %v", rest)
 			}
 		})
 	}

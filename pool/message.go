@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/rawipc/rawipc/shm"
 )
@@ -93,7 +94,7 @@ func take(ctx context.Context, r *shm.RingReader, h head, buf []byte) ([]byte, e
 func extend(buf, b []byte, size uint64) []byte {
 	b = b[:min(uint64(len(b)), size-uint64(len(buf)))]
 	if n := len(buf) + len(b); n > cap(buf) {
-		buf = append(room(int(min(size, 16*uint64(piece+n))))[:0], buf...)
+		buf = append(room(int(min(size, 16*uint64(piece+n), math.MaxInt/2)))[:0], buf...)
 	}
 	return append(buf, b...)
 }
