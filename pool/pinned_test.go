@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -65,6 +66,14 @@ func TestPinned(t *testing.T) {
 				if t.Logf("%d calls, %d sleeps", calls, slept); slept < calls/4 {
 					return
 				}
+			}
+			// Who gives the CPU away beside busy strangers gives it to one of them.
+			var load float64
+			if b, err := os.ReadFile("/proc/loadavg"); err == nil {
+				fmt.Sscan(string(b), &load)
+			}
+			if load > float64(runtime.NumCPU()) {
+				t.Skipf("the machine is too busy: a load of %.1f", load)
 			}
 			t.Errorf("%d calls, %d sleeps in the last of 5 tries", calls, slept)
 		})
