@@ -16,6 +16,9 @@ const longCopy = 2 << 10
 // over unread: a ring's message of 64 KiB is 1.5 times as fast, and 4 times
 // between far CPUs. Pieces, as Go's copy of 1 MiB at once goes past the cache,
 // which takes twice as long while the message is still hot.
+//
+// Lost: from the first whole line of dst on, as glibc does it: no difference
+// (1 MiB 0.85, 0.85, 1.01 of C's speed, without 0.82, 0.88, 0.86).
 func copyLong(dst, src []byte) int {
 	n := min(len(dst), len(src))
 	for at := 0; at < n; at += longPiece {
