@@ -140,20 +140,15 @@ func (c *Conn) Write(p []byte) (int, error) {
 
 // ready says whether the Conn can be used in a direction.
 func (c *Conn) ready(can bool, op string) error {
-	if c.d != nil && !c.d.closed() && can {
-		return nil
-	}
-	return c.unready(op)
-}
-
-func (c *Conn) unready(op string) error {
 	switch {
 	case c.d == nil:
 		return os.ErrInvalid
 	case c.d.closed():
 		return os.ErrClosed
+	case !can:
+		return os.NewSyscallError(op, unix.EBADF)
 	}
-	return os.NewSyscallError(op, unix.EBADF)
+	return nil
 }
 
 // begin makes the caller the one that receives.
@@ -170,11 +165,11 @@ func (c *Conn) begin(ctx context.Context) error {
 // enterRecv waits for the turn to receive.
 func (c *Conn) enterRecv(ctx context.Context) error {
 	err := c.in.enter(ctx)
-	if err == nil && !c.in.lost {
-		return nil
-	}
-	if err == nil { // whoever has lost it is about to close it
-		c.in.leave()
+	if err == nil {
+		if !c.in.lost {
+			return nil
+		}
+		c.in.leave() // whoever has lost it is about to close it
 		err = os.ErrClosed
 	}
 	if c.d.closed() { // Close may have met this call in the turn

@@ -131,9 +131,7 @@ func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error)
 			in.control = make([]byte, controlSize)
 		}
 	}
-	if in.r == in.w {
-		in.r, in.w = 0, 0
-	} else if in.r > 0 {
+	if in.r > 0 {
 		in.w = copy(in.ahead, in.ahead[in.r:in.w])
 		in.r = 0
 	}
@@ -144,8 +142,10 @@ func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error)
 	case len(dst) >= largeCall:
 		in.room = in.ahead[:headSize]
 	}
-	doubt := mid && in.doubt // the rest of a message alone tells nothing
-	in.doubt = in.doubt && !mid
+	doubt := mid && in.doubt
+	if doubt {
+		in.doubt = false // the rest of a message alone tells nothing
+	}
 	err := in.run(ctx)
 	if doubt {
 		if in.doubt = true; in.dry == 0 && in.w > 0 {
