@@ -3,8 +3,12 @@ package futex_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -42,6 +46,66 @@ func TestCase084CircularList(t *testing.T) {
 		t.Error(err)
 	}
 	t.Logf("dead and recovered after %v", time.Since(begin))
+}
+
+// headless lets its process's first thread end, and nothing else.
+var headless = as("lose the first thread", func(ctx context.Context, a *arena) error {
+	var end func()
+	end = func() {
+		runtime.LockOSThread() // or the first thread would take the next one, too
+		if unix.Gettid() == unix.Getpid() {
+			unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
+		}
+		go end()
+		<-ctx.Done()
+	}
+	go end()
+	until := time.Now().Add(hang)
+	for ; !firstThreadEnded(os.Getpid()); time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			return errors.New("the first thread goes on")
+		}
+	}
+	a.In.Add(1)
+	<-ctx.Done()
+	return nil
+})
+
+func firstThreadEnded(pid int) bool {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, _ := strings.Cut(string(data), ") ")
+	return strings.HasPrefix(rest, "Z")
+}
+
+// A process whose first thread has ended is a zombie by its state, and alive.
+func TestPidJudgeOfAProcessWithoutItsFirstThread(t *testing.T) {
+	s := newShared[arena](t)
+	p := start(t, s, headless)
+	dead, err := futex.PidVerdict(p[0].Pid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "without its first thread", func() bool { return s.Ptr().In.Load() == 1 })
+	if !firstThreadEnded(p[0].Pid()) {
+		t.Fatal("not a zombie by its state")
+	}
+	if dead() {
+		t.Error("dead, as its first thread is")
+	}
+	kill(t, p...)
+	if !dead() {
+		t.Error("not dead after its end")
+	}
+	cmd := exec.Command("sleep", "60")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	if dead, err = futex.PidVerdict(cmd.Process.Pid); err != nil || dead() {
+		t.Errorf("%v, or dead while it lives", err)
+	}
+	cmd.Process.Kill()
+	until(t, "dead while nobody has waited for it", dead)
 }
 
 // remapping is two segments that a child maps at one place in turn.

@@ -18,3 +18,9 @@ func TieGuardians() {
 		}
 	}
 }
+
+// PidVerdict is what the judge without a file says of a process that lives.
+func PidVerdict(pid int) (dead func() bool, err error) {
+	start, _, err := processStart(pid)
+	return func() bool { return pidJudge{}.dead(pidIdentity(pid, start)) }, err
+}

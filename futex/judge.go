@@ -133,32 +133,20 @@ func (pidJudge) close() {}
 
 func (pidJudge) dead(id uint32) bool {
 	pid := int(id >> startBits)
-	start, zombie, err := processStart(pid)
+	start, over, err := processStart(pid)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 		return true
 	}
 	if err != nil {
 		return false
 	}
-	return pidIdentity(pid, start) != id || zombie && lastThreadGone(pid)
-}
-
-// lastThreadGone tells of a process whose first thread has ended whether the
-// others have too: its pidfd becomes readable only then.
-func lastThreadGone(pid int) bool {
-	if fd, err := unix.PidfdOpen(pid, 0); err == nil {
-		defer unix.Close(fd)
-		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-		n, err := unix.Poll(p, 0)
-		return err == nil && n == 1
-	}
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
-	return err != nil || len(tasks) <= 1
+	return pidIdentity(pid, start) != id || over
 }
 
 // processStart reads a process's start time, in clock ticks since boot, and
-// whether it is a zombie, from /proc/PID/stat.
-func processStart(pid int) (start uint64, zombie bool, err error) {
+// whether it is over, from /proc/PID/stat: whether it is a zombie and has no
+// thread but the first, which is one before the others where they live on.
+func processStart(pid int) (start uint64, over bool, err error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, false, err
@@ -171,5 +159,6 @@ func processStart(pid int) (start uint64, zombie bool, err error) {
 		return 0, false, fmt.Errorf("/proc/%d/stat: %q", pid, data)
 	}
 	start, err = strconv.ParseUint(string(f[19]), 10, 64)
-	return start, f[0][0] == 'Z' || f[0][0] == 'X', err
+	threads, terr := strconv.Atoi(string(f[17]))
+	return start, (f[0][0] == 'Z' || f[0][0] == 'X') && threads <= 1, errors.Join(err, terr)
 }

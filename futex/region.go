@@ -60,8 +60,8 @@ func cacheSlot(addr uintptr) *atomic.Pointer[Region] { return &regionCache[addr>
 // another program. f is opened anew through /proc/self/fd, for writing; it need
 // not stay open.
 //
-// With a nil f processes are known by pid and start time, and judged by a
-// pidfd. That works for any memory, but sees no exec: a process that became
+// With a nil f processes are known by pid and start time, as /proc has them.
+// That works for any memory, but sees no exec: a process that became
 // another program while it held a lock keeps it as long as that program runs.
 // Pids mean nothing in another PID namespace, and nothing here can check that.
 //
