@@ -85,13 +85,10 @@ func (p *player) waitv(list, n uint64) (addr uint64, ok bool) {
 // sleepers counts the helper's threads that sleep on the segment, and says
 // whether every thread is at rest, save one that may be stopped by the tracer.
 func (p *player) sleepers(except int) (n int, allRest bool, where []string) {
-	dir, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p.pid()))
-	if err != nil {
-		return 0, false, nil
-	}
-	allRest = true
-	for _, e := range dir {
-		tid, _ := strconv.Atoi(e.Name())
+	tids := threadsOf(strconv.Itoa(p.pid()))
+	allRest = len(tids) > 0
+	for _, s := range tids {
+		tid, _ := strconv.Atoi(s)
 		if tid == except {
 			continue
 		}

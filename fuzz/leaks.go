@@ -21,8 +21,9 @@ type Holdings struct {
 	// not part of Leaks, for the runtime keeps threads.
 	Threads, Goroutines int
 
-	items map[string]int // description: how many
-	names map[string]string
+	items    map[string]int    // description: how many
+	children map[string]string // pid: name, which an exec changes
+	names    map[string]string
 }
 
 // leakPatience is how long Leaks waits for what ends by itself, such as a
@@ -42,7 +43,7 @@ func Hold() *Holdings {
 		r.Close()
 		w.Close()
 	}
-	h := &Holdings{items: map[string]int{}, names: map[string]string{}, Goroutines: runtime.NumGoroutine()}
+	h := &Holdings{items: map[string]int{}, children: map[string]string{}, names: map[string]string{}, Goroutines: runtime.NumGoroutine()}
 	h.descriptors()
 	h.threadsAndChildren()
 	h.mappings()
@@ -88,6 +89,11 @@ func (h *Holdings) beyond(now *Holdings) []string {
 			found = append(found, fmt.Sprintf("%d × %s", more, what))
 		}
 	}
+	for pid, name := range now.children {
+		if _, known := h.children[pid]; !known {
+			found = append(found, "child "+pid+" ("+name+")")
+		}
+	}
 	var strange []string
 	for what := range now.names {
 		if _, known := h.names[what]; !known {
@@ -123,14 +129,11 @@ func (h *Holdings) descriptors() {
 }
 
 func (h *Holdings) threadsAndChildren() {
-	tasks, _ := filepath.Glob("/proc/self/task/*")
+	tasks := threadsOf("self")
 	h.Threads = len(tasks)
-	for _, task := range tasks {
-		list, _ := os.ReadFile(task + "/children")
-		for _, pid := range strings.Fields(string(list)) {
-			name, _ := os.ReadFile("/proc/" + pid + "/comm")
-			h.items["child "+pid+" ("+strings.TrimSpace(string(name))+")"]++
-		}
+	for _, pid := range childrenOf(tasks) {
+		name, _ := os.ReadFile("/proc/" + pid + "/comm")
+		h.children[pid] = strings.TrimSpace(string(name))
 	}
 }
 

@@ -7,3 +7,6 @@ func LeakPatience(d time.Duration) { leakPatience = d }
 
 // LeaksNow is Leaks without its patience.
 func (h *Holdings) LeaksNow() []string { return h.beyond(Hold()) }
+
+// ThreadsOf is for the test of lists that end early.
+func ThreadsOf(pid string) []string { return threadsOf(pid) }
