@@ -21,6 +21,7 @@ func Rests(s *Spinner) uint32       { return s.rests }
 func SetRests(s *Spinner, n uint32) { s.rests = n }
 
 const (
+	ASleep   = aSleep
 	MinRests = minRests
 	MaxRests = maxRests
 )

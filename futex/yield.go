@@ -18,6 +18,9 @@ var yieldPolicy = struct {
 	maxSkips uint32
 }{300 * time.Microsecond, 4096}
 
+// aSleep is about what a wait takes that sleeps, its partner on the same CPU.
+const aSleep = 10 * time.Microsecond
+
 // A yielder is what the waits of one place have learned of yields. Goroutines
 // that use it at once may mix up its counts, which makes them learn less.
 type yielder struct {
@@ -31,7 +34,9 @@ type yielder struct {
 //
 // It does not pay where nobody else wants the CPU, nor where one who computes
 // has it for milliseconds: a sleeper would get it back as soon as he is woken.
-// After either a number of waits that doubles each time goes without.
+// After either a number of waits that doubles each time goes without, and as many
+// as have taken by sleep what the yield took: half of the time is all that is lost
+// while this is learned.
 func (y *yielder) yield(ready func() bool) bool {
 	if n := y.skips.Load(); n > 0 {
 		y.skips.Store(n - 1)
@@ -42,14 +47,14 @@ func (y *yielder) yield(ready func() bool) bool {
 	}
 	start := time.Now()
 	unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // the runtime may go on without us
-	ok, vain := ready(), y.inVain.Load()
-	if ok && time.Since(start) < yieldPolicy.long {
+	ok, vain, took := ready(), y.inVain.Load(), time.Since(start)
+	if ok && took < yieldPolicy.long {
 		y.inVain.Store(vain / 2)
 		return true
 	}
 	vain = min(vain+1, 16)
 	y.inVain.Store(vain)
-	y.skips.Store(min(uint32(1)<<vain, yieldPolicy.maxSkips))
+	y.skips.Store(min(max(1<<vain, uint32(took/aSleep)), yieldPolicy.maxSkips))
 	return ok
 }
 
