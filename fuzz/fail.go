@@ -25,8 +25,10 @@ type Faults struct {
 	// errno: its own words for it.
 	Also []error
 
-	// Spare names calls that never fail, such as "munmap". close is always
-	// spared: it frees the descriptor whatever it returns.
+	// Spare names calls that never fail, such as "munmap", or "futex_wake" for
+	// the futex(2) that wakes: a kernel refuses it for a bad address only, and
+	// whoever it was for would sleep on. close is always spared: it frees the
+	// descriptor whatever it returns.
 	Spare []string
 }
 
@@ -173,7 +175,8 @@ func callNames() map[string]uint32 {
 		"madvise": unix.SYS_MADVISE, "ftruncate": unix.SYS_FTRUNCATE, "fstat": unix.SYS_FSTAT, "fstatfs": unix.SYS_FSTATFS,
 		"fcntl": unix.SYS_FCNTL, "ioctl": unix.SYS_IOCTL, "unlinkat": unix.SYS_UNLINKAT, "dup3": unix.SYS_DUP3,
 		"epoll_ctl": unix.SYS_EPOLL_CTL, "epoll_create1": unix.SYS_EPOLL_CREATE1, "eventfd2": unix.SYS_EVENTFD2,
-		"epoll_pwait": unix.SYS_EPOLL_PWAIT, "futex": unix.SYS_FUTEX, "socket": unix.SYS_SOCKET, "socketpair": unix.SYS_SOCKETPAIR,
+		"epoll_pwait": unix.SYS_EPOLL_PWAIT, "futex": unix.SYS_FUTEX, "futex_wake": futexWakes,
+		"socket": unix.SYS_SOCKET, "socketpair": unix.SYS_SOCKETPAIR,
 		"bind": unix.SYS_BIND, "listen": unix.SYS_LISTEN, "connect": unix.SYS_CONNECT, "accept4": unix.SYS_ACCEPT4,
 		"sendmsg": unix.SYS_SENDMSG, "recvmsg": unix.SYS_RECVMSG, "recvfrom": unix.SYS_RECVFROM, "sendto": unix.SYS_SENDTO,
 		"getsockopt": unix.SYS_GETSOCKOPT, "setsockopt": unix.SYS_SETSOCKOPT, "getsockname": unix.SYS_GETSOCKNAME,

@@ -237,13 +237,27 @@ func (b *bound) answer() {
 		return
 	}
 	var errno syscall.Errno
-	slide := b.Entry - entry(stepBegin)
-	if int(call.pid) == b.Tid && counts(call.ip-slide) && !slices.Contains(b.Spare, uint32(call.nr)) && !b.testLog(call) {
+	nr, slide := call.number(), b.Entry-entry(stepBegin)
+	if int(call.pid) == b.Tid && counts(call.ip-slide) && !slices.Contains(b.Spare, nr) && !b.testLog(call) {
 		if b.did.Seen++; b.did.Seen == b.N {
-			b.did.Hit, b.did.Nr, errno = true, uint32(call.nr), b.Errno
+			b.did.Hit, b.did.Nr, errno = true, nr, b.Errno
 		}
 	}
 	call.reply(b.listener, errno)
+}
+
+// futexWakes is, beside the numbers of system calls, that of the futex(2) that wakes.
+const futexWakes = 1 << 31
+
+// number is the call's, or futexWakes.
+func (c notified) number() uint32 {
+	if c.nr == unix.SYS_FUTEX {
+		switch c.args[1] & 127 { // beyond are options
+		case 1, 5, 10: // wake, wake-op, wake-bitset
+			return futexWakes
+		}
+	}
+	return uint32(c.nr)
 }
 
 // testLog reports whether a call writes what go test wants to know of opened files
