@@ -42,8 +42,8 @@
 //     run it under [KillEach] and [PauseEach]: at every instruction where it is
 //     short and touches memory, at [Calls] where the kernel does the work, at
 //     [Moments] where it goes on for milliseconds.
-//  4. Put what makes and uses your objects into rounds of [FailEach], by [Making]
-//     and [Using].
+//  4. Put what makes and uses your objects into rounds of [FailEach], by [Making],
+//     [Using] and [Blocking].
 //  5. Let [Scribble] run over the memory while a process uses it.
 //  6. Try what happens when /dev/shm is full, where process numbers are others, and
 //     when the machine has been up for years ([Apart]).

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Round is one round of [FailEach].
@@ -27,19 +28,38 @@ func Making[T io.Closer](make func() (T, error), use func(T) error) Round {
 // Using is the round of an operation on what make makes: if it fails, the second
 // try must do, and the object must serve. use may be nil.
 func Using[T io.Closer](make func() (T, error), op, use func(T) error) Round {
+	return Blocking(make, op, nil, use)
+}
+
+// Blocking is [Using] of an operation that blocks until free, which is called from
+// another goroutine a moment later, when whoever looks before he sleeps is asleep.
+// The second try may come before or after that.
+func Blocking[T io.Closer](create func() (T, error), op, free, use func(T) error) Round {
 	return func(fail func(op func() error) error) error {
-		made, err := make()
+		made, err := create()
 		if err != nil {
 			return err
 		}
+		freed := make(chan error, 1)
+		if free == nil {
+			freed <- nil
+		} else {
+			time.AfterFunc(blockFor, func() { freed <- free(made) })
+		}
 		if fail(func() error { return op(made) }) != nil {
-			if err := op(made); err != nil {
-				return errors.Join(fmt.Errorf("the second try: %w", err), made.Close())
+			if err = op(made); err != nil {
+				err = fmt.Errorf("the second try: %w", err)
 			}
 		}
-		return errors.Join(serves(made, use), made.Close())
+		if err = errors.Join(err, <-freed); err == nil {
+			err = serves(made, use)
+		}
+		return errors.Join(err, made.Close())
 	}
 }
+
+// blockFor is how long an operation of [Blocking] blocks.
+const blockFor = 2 * time.Millisecond
 
 func serves[T any](made T, use func(T) error) error {
 	if use == nil {
