@@ -89,10 +89,13 @@ func (g *guardians) withRoom() (*guardian, error) {
 		k   *guardian
 		err error
 	}
+	h, err := newHead(int64(g.distance) + int64(lowHalf))
+	if err != nil {
+		return nil, err
+	}
 	c := make(chan started)
 	go func() {
 		runtime.LockOSThread() // never undone: the thread stays
-		h := newHead(int64(g.distance) + int64(lowHalf))
 		if e := setRobustList(h); e != 0 {
 			c <- started{err: sysError("set_robust_list", e)}
 			return

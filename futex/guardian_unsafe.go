@@ -134,14 +134,14 @@ var heads struct {
 	page []byte
 }
 
-func newHead(offset int64) *robustHead {
+func newHead(offset int64) (*robustHead, error) {
 	const size = unsafe.Sizeof(robustHead{})
 	heads.Lock()
 	defer heads.Unlock()
 	if uintptr(len(heads.page)) < size {
 		p, err := unix.Mmap(-1, 0, 1<<16, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
 		if err != nil {
-			panic("futex: no memory for a robust list: " + err.Error())
+			return nil, os.NewSyscallError("mmap", err)
 		}
 		heads.page = p
 	}
@@ -149,7 +149,7 @@ func newHead(offset int64) *robustHead {
 	heads.page = heads.page[size:]
 	h.next.Store(uintptr(unsafe.Pointer(h)))
 	h.offset = int(offset)
-	return h
+	return h, nil
 }
 
 const headLen = 3 * unsafe.Sizeof(uintptr(0)) // the kernel's idea of the size
@@ -159,15 +159,12 @@ func setRobustList(h *robustHead) unix.Errno {
 	return e
 }
 
-// ownHead returns the head that this thread has, or nil.
-func ownHead() *robustHead {
-	var h *robustHead
+// ownHead returns the head that this thread has, or nil. It is not ok where the
+// kernel does not tell: C code may have one, which must not be replaced.
+func ownHead() (h *robustHead, ok bool) {
 	var length uintptr
 	_, _, e := unix.RawSyscall(unix.SYS_GET_ROBUST_LIST, 0, uintptr(unsafe.Pointer(&h)), uintptr(unsafe.Pointer(&length)))
-	if e != 0 {
-		return nil
-	}
-	return h
+	return h, e == 0
 }
 
 // clearAtExit has the kernel clear w when this thread ends.

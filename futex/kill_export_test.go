@@ -74,6 +74,6 @@ func ForgetHeads() {
 func Named(addr *atomic.Uint32) bool {
 	p := pinTo(addr)
 	defer p.unpin()
-	h := ownHead()
+	h, _ := ownHead()
 	return h != nil && h.pending.Load() == addressOfWord(addr)-uintptr(h.offset)
 }

@@ -24,10 +24,10 @@ type pin struct {
 
 // threadHeads are the heads of threads that had none, by thread id. A thread
 // of the same id later finds the old one's, which the kernel has forgotten.
-var threadHeads struct {
+var threadHeads = struct {
 	sync.Mutex
 	at map[int]*robustHead
-}
+}{at: make(map[int]*robustHead)}
 
 // pinTo locks the goroutine to its thread and names addr. Where C code is in
 // the program, the thread may have glibc's head: its field is borrowed, as no C
@@ -36,7 +36,7 @@ func pinTo(addr *atomic.Uint32) pin {
 	runtime.LockOSThread()
 	h := threadHead()
 	if h == nil {
-		return pin{} // refused by the kernel: the re-checks remain
+		return pin{} // the re-checks remain
 	}
 	p := pin{h, h.pending.Load()}
 	h.pending.Store(addressOfWord(addr) - uintptr(h.offset))
@@ -55,13 +55,14 @@ func giveHead() *robustHead {
 	threadHeads.Lock()
 	h := threadHeads.at[tid]
 	if h == nil {
-		h = newHead(0)
-		if threadHeads.at == nil {
-			threadHeads.at = make(map[int]*robustHead)
+		if h, _ = newHead(0); h != nil {
+			threadHeads.at[tid] = h
 		}
-		threadHeads.at[tid] = h
 	}
 	threadHeads.Unlock()
+	if h == nil {
+		return nil
+	}
 	h.pending.Store(0)
 	if setRobustList(h) != 0 {
 		return nil
@@ -83,7 +84,7 @@ type knownHead struct {
 }
 
 // threadHead is the head of this thread, which gets one if it has none. It is
-// nil if the kernel refuses that.
+// nil if the kernel refuses that, or if there is no memory for one.
 func threadHead() *robustHead {
 	var base uintptr
 	var c bool
@@ -95,7 +96,10 @@ func threadHead() *robustHead {
 			return k.head
 		}
 	}
-	h := ownHead()
+	h, ok := ownHead()
+	if !ok {
+		return nil
+	}
 	if h == nil {
 		if h = giveHead(); h != nil && at != nil && !c {
 			h.alive.Store(1)
