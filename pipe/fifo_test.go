@@ -112,7 +112,7 @@ func TestFIFO(t *testing.T) {
 	_, err = pipe.OpenFIFO(bg, name, os.O_WRONLY|os.O_CREATE)
 	wantErr(t, "flag", err, os.ErrInvalid)
 	l.Close()
-	if n := fdCount(t); n != before {
+	if n := fdCount(t); n > before {
 		t.Errorf("%d descriptors, before %d", n, before)
 	}
 }

@@ -82,7 +82,7 @@ func TestCase175_ManyFiles(t *testing.T) {
 			}
 			wantTags(t, got, 0, pipe.MaxFiles)
 		}
-		if n := filesOpen(t); n != before {
+		if n := filesOpen(t); n > before {
 			t.Errorf("%d descriptors, before %d", n, before)
 		}
 	}, "Pair", "PacketPair")
@@ -114,7 +114,7 @@ func TestTooManyFilesInOneFrame(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	wantTags(t, got, 0, 1)
-	if n := filesOpen(t); n != before {
+	if n := filesOpen(t); n > before {
 		t.Errorf("%d descriptors, before %d", n, before)
 	}
 	closeFiles(files)

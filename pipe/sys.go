@@ -6,9 +6,21 @@ import "golang.org/x/sys/unix"
 // returns 0 when the writers have gone and also when the first is yet to come;
 // poll(2) knows which. A writer that came, wrote and went between the two
 // calls has left bytes, and an event that lets the poller return at once.
+//
+// But poll takes no lock: it looks for bytes and then for writers, and one may
+// come, write and go between. What was written before a poll that finds them gone
+// is there for the next one.
 func ended(fd int) bool {
-	events, err := pollIn(fd)
-	return err != nil || events&(unix.POLLHUP|unix.POLLIN) == unix.POLLHUP
+	for range 2 {
+		events, err := pollIn(fd)
+		if err != nil {
+			return true
+		}
+		if events&(unix.POLLHUP|unix.POLLIN) != unix.POLLHUP {
+			return false
+		}
+	}
+	return true
 }
 
 // pollIn looks, without waiting, what a reader of the descriptor would find.
