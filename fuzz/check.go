@@ -146,11 +146,17 @@ func (r *Verdict) String() string {
 // finish ([ErrStuck]). Memory is sequentially consistent.
 //
 // It does not return before it is done; 100,000 states take about a second on
-// a slow machine. A mistake in the model itself (a step that panics, a value
-// above 255) panics. Calls of Check are independent of each other.
+// a slow machine. A mistake in the model itself (a step that panics, a cell that
+// is not there, a value above 255) panics, and names the step. Calls of Check are
+// independent of each other.
 func Check(m *Model) *Verdict {
 	began := time.Now()
 	w := newWorld(m)
+	defer func() {
+		if r := recover(); r != nil {
+			panic(fmt.Sprintf("fuzz: model %q, step %q: %v", m.Name, w.step, r))
+		}
+	}()
 	x := &search{w: w, set: newStateSet(w.size), canon: newCanon(w)}
 	r := x.run()
 	r.Model, r.States, r.Elapsed = m.Name, x.set.len(), time.Since(began)

@@ -1,5 +1,7 @@
 package fuzz
 
+import "fmt"
+
 // canon reorders processes, and threads within processes, so that states
 // that differ only in such an order become equal. It sorts by a hash of what
 // each is and of who refers to it; a tie costs states, never correctness.
@@ -101,6 +103,8 @@ func (c *canon) referrers(s []byte) {
 	note := func(k Kind, v byte, by uint64) {
 		switch {
 		case v == 0 || k == Number:
+		case k == ProcessID && int(v) > m.Processes || k == ThreadID && int(v) > len(c.threadHash):
+			panic(fmt.Sprintf("a cell has %d for a process or thread, and there are %d and %d, counted from 1", v, m.Processes, len(c.threadHash)))
 		case k == ProcessID:
 			c.hash[v-1] += mix(by, 7)
 		case k == ThreadID:

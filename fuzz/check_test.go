@@ -189,9 +189,10 @@ func stroll(n, t, k int, kind fuzz.Kind) *fuzz.Model {
 			case fuzz.ThreadID:
 				w.Set(0, w.Thread())
 			}
-			w.Goto(i + 1)
 			if i+1 == k {
 				w.Finish()
+			} else {
+				w.Goto(i + 1)
 			}
 		}})
 	}
@@ -326,5 +327,38 @@ func TestCheckWake(t *testing.T) {
 	m.Crashes = 1
 	if v := fuzz.Check(m); !errors.Is(v.Err, fuzz.ErrStuck) { // nobody draws the dead one's ticket
 		t.Error(v)
+	}
+}
+
+// A model that is wrong about itself panics, and the panic says where.
+func TestCheckMistakes(t *testing.T) {
+	for _, row := range []struct {
+		want string
+		do   func(w *fuzz.World)
+	}{
+		{"index out of range [1]", func(w *fuzz.World) { w.Set(1, 1) }},
+		{"index out of range [5]", func(w *fuzz.World) { w.Get(5) }},
+		{"index out of range [-1]", func(w *fuzz.World) { w.Get(-1) }},
+		{"index out of range [0]", func(w *fuzz.World) { w.SetPrivate(0, 1) }},
+		{"index out of range [1]", func(w *fuzz.World) { w.SetReg(1, 1) }},
+		{"index out of range [1]", func(w *fuzz.World) { w.RegOf(1, 0, 1) }},
+		{"Goto step 9 of 1", func(w *fuzz.World) { w.Goto(9) }},
+		{"sleep on cell 1 of 1", func(w *fuzz.World) { w.Sleep(0, 1) }},
+		{"256 does not fit", func(w *fuzz.World) { w.SetReg(0, 256) }},
+		{"thread 1 of process 0", func(w *fuzz.World) { w.At(0, 1) }},
+		{"thread 0 of process 2", func(w *fuzz.World) { w.Dying(3) }},
+		{"has 9 for a process", func(w *fuzz.World) { w.Set(0, 9); w.Finish() }},
+	} {
+		got := func() (r any) {
+			defer func() { r = recover() }()
+			return fuzz.Check(&fuzz.Model{
+				Name: "mistaken", Processes: 2, Threads: 1,
+				Cells: []fuzz.Cell{{Kind: fuzz.ProcessID}}, Registers: []fuzz.Cell{{}},
+				Steps: []fuzz.Step{{Name: "the step", Do: row.do}},
+			})
+		}()
+		if text := fmt.Sprint(got); !strings.Contains(text, `model "mistaken", step "the step"`) || !strings.Contains(text, row.want) {
+			t.Errorf("%v, want %s", got, row.want)
+		}
 	}
 }

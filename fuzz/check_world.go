@@ -9,6 +9,11 @@ import (
 
 // World is one state of a [Model], as the model's functions see it. It is theirs
 // while they run, one at a time.
+//
+// A method's p and t count from 0, as P and T do. A process or thread that a cell
+// names is counted from 1, and 0 is nobody: what Process and Thread return, and
+// Dying and FullyDead take. Traces call the first thread of the first process
+// P1.T1.
 type World struct {
 	// P and T are the process and thread whose step it is; in Invariant, Final
 	// and Faults they mean nothing.
@@ -57,6 +62,13 @@ func newWorld(m *Model) *World {
 	if len(m.Steps) == 0 || len(m.Steps) > finishedPC {
 		panic(fmt.Sprintf("fuzz: model with %d steps: want 1 to %d", len(m.Steps), finishedPC))
 	}
+	for _, steps := range [][]Step{m.Steps, m.Faults} {
+		for i, step := range steps {
+			if step.Do == nil {
+				panic(fmt.Sprintf("fuzz: step %d of a model, %q, has no Do", i, step.Name))
+			}
+		}
+	}
 	w := &World{m: m}
 	w.thrLen = offRegs + len(m.Registers)
 	w.thrAt = 1 + len(m.Private)
@@ -104,27 +116,46 @@ func (w *World) Process() int { return w.P + 1 }
 // Thread is the name of this thread for cells of kind ThreadID.
 func (w *World) Thread() int { return w.P*w.m.Threads + w.T + 1 }
 
+// The bytes of a state that methods may touch, so that a wrong index fails.
+func (w *World) cells() []byte      { return w.s[offCells:w.procAt] }
+func (w *World) privates() []byte   { return w.s[w.proc(w.P)+1:][:len(w.m.Private)] }
+func (w *World) regs() []byte       { return w.self()[offRegs:w.thrLen] }
+func (w *World) of(p, t int) []byte { return w.s[w.checked(p, t):][:w.thrLen] }
+
+// checked is thread for a p and t that a model gives.
+func (w *World) checked(p, t int) int {
+	if uint(p) >= uint(w.m.Processes) || uint(t) >= uint(w.m.Threads) {
+		panic(fmt.Sprintf("thread %d of process %d: there are %d processes × %d threads, counted from 0", t, p, w.m.Processes, w.m.Threads))
+	}
+	return w.thread(p, t)
+}
+
 // Get reads shared cell c.
-func (w *World) Get(c int) int { return int(w.s[offCells+c]) }
+func (w *World) Get(c int) int { return int(w.cells()[c]) }
 
 // Set writes shared cell c.
-func (w *World) Set(c int, v int) { w.s[offCells+c] = small(v) }
+func (w *World) Set(c int, v int) { w.cells()[c] = small(v) }
 
 // Private reads cell c of this process's own memory.
-func (w *World) Private(c int) int { return int(w.s[w.proc(w.P)+1+c]) }
+func (w *World) Private(c int) int { return int(w.privates()[c]) }
 
 // SetPrivate writes cell c of this process's own memory.
-func (w *World) SetPrivate(c int, v int) { w.s[w.proc(w.P)+1+c] = small(v) }
+func (w *World) SetPrivate(c int, v int) { w.privates()[c] = small(v) }
 
 // Reg reads register r of this thread.
-func (w *World) Reg(r int) int { return int(w.self()[offRegs+r]) }
+func (w *World) Reg(r int) int { return int(w.regs()[r]) }
 
 // SetReg writes register r of this thread.
-func (w *World) SetReg(r int, v int) { w.self()[offRegs+r] = small(v) }
+func (w *World) SetReg(r int, v int) { w.regs()[r] = small(v) }
 
 // Goto says which step comes next. A step that calls neither Goto, Sleep nor
 // Finish is tried again.
-func (w *World) Goto(step int) { w.self()[offPC] = byte(step) }
+func (w *World) Goto(step int) {
+	if uint(step) >= uint(len(w.m.Steps)) {
+		panic(fmt.Sprintf("Goto step %d of %d, counted from 0", step, len(w.m.Steps)))
+	}
+	w.self()[offPC] = byte(step)
+}
 
 // Finish ends this thread's program.
 func (w *World) Finish() {
@@ -139,8 +170,8 @@ func (w *World) Finish() {
 func (w *World) Sleep(step int, cells ...int) {
 	w.Goto(step)
 	for _, c := range cells {
-		if c > 7 {
-			panic(fmt.Sprintf("fuzz: sleep on cell %d: only the first 8 can be slept on", c))
+		if uint(c) >= uint(min(len(w.m.Cells), 8)) {
+			panic(fmt.Sprintf("sleep on cell %d of %d: want one of the first 8", c, len(w.m.Cells)))
 		}
 		w.self()[offSleep] |= 1 << c
 	}
@@ -206,7 +237,7 @@ func (w *World) Fail(format string, args ...any) { w.failed = fmt.Errorf(format,
 
 // Dying reports whether the process of that name was killed.
 func (w *World) Dying(process int) bool {
-	return process == 0 || w.s[w.proc(process-1)]&procDying != 0
+	return process == 0 || w.s[w.checked(process-1, 0)-w.thrAt]&procDying != 0
 }
 
 // FullyDead reports whether the process of that name was killed and all of its
@@ -215,7 +246,7 @@ func (w *World) FullyDead(process int) bool {
 	if process == 0 {
 		return true
 	}
-	if w.s[w.proc(process-1)] != procDying|guardianDead {
+	if w.s[w.checked(process-1, 0)-w.thrAt] != procDying|guardianDead {
 		return false
 	}
 	for t := range w.m.Threads {
@@ -227,12 +258,12 @@ func (w *World) FullyDead(process int) bool {
 }
 
 // Gone reports whether thread t of process p has ended by its process's death.
-func (w *World) Gone(p, t int) bool { return w.s[w.thread(p, t)+offLife]&threadDead != 0 }
+func (w *World) Gone(p, t int) bool { return w.of(p, t)[offLife]&threadDead != 0 }
 
 // At returns the step before which thread t of process p stands, or -1 if it is
 // gone or has finished.
 func (w *World) At(p, t int) int {
-	if pc := w.s[w.thread(p, t)+offPC]; pc != finishedPC && !w.Gone(p, t) {
+	if pc := w.of(p, t)[offPC]; pc != finishedPC && !w.Gone(p, t) {
 		return int(pc)
 	}
 	return -1
@@ -240,10 +271,10 @@ func (w *World) At(p, t int) int {
 
 // Asleep reports whether thread t of process p sleeps before the step that At
 // returns.
-func (w *World) Asleep(p, t int) bool { return w.s[w.thread(p, t)+offSleep] != 0 }
+func (w *World) Asleep(p, t int) bool { return w.of(p, t)[offSleep] != 0 }
 
 // RegOf reads register r of thread t of process p.
-func (w *World) RegOf(p, t, r int) int { return int(w.s[w.thread(p, t)+offRegs+r]) }
+func (w *World) RegOf(p, t, r int) int { return int(w.of(p, t)[offRegs:][r]) }
 
 // show makes s the state that the accessors read.
 func (w *World) show(s []byte) { w.s, w.P, w.T = s, 0, 0 }
