@@ -158,13 +158,15 @@ func (o *Faults) typed(err error, errno syscall.Errno) bool {
 }
 
 // name says which call was refused.
-func (d refusal) name() string {
-	for name, nr := range callNames() {
-		if nr == d.Nr {
+func (d refusal) name() string { return callName(d.Nr) }
+
+func callName(nr uint32) string {
+	for name, known := range callNames() {
+		if nr == known {
 			return name
 		}
 	}
-	return fmt.Sprintf("number %d", d.Nr)
+	return fmt.Sprintf("number %d", nr)
 }
 
 // callNames are the calls that have names here: those of [Without], and some.
@@ -188,6 +190,11 @@ func callNames() map[string]uint32 {
 		"fchown": unix.SYS_FCHOWN, "waitid": unix.SYS_WAITID, "wait4": unix.SYS_WAIT4, "kill": unix.SYS_KILL,
 		"prctl": unix.SYS_PRCTL, "gettid": unix.SYS_GETTID, "getpid": unix.SYS_GETPID, "lseek": unix.SYS_LSEEK,
 		"sched_yield": unix.SYS_SCHED_YIELD, "getrandom": unix.SYS_GETRANDOM, "clock_gettime": unix.SYS_CLOCK_GETTIME,
+		"fsync": unix.SYS_FSYNC, "fdatasync": unix.SYS_FDATASYNC, "flock": unix.SYS_FLOCK, "faccessat": unix.SYS_FACCESSAT,
+		"fchownat": unix.SYS_FCHOWNAT, "utimensat": unix.SYS_UTIMENSAT, "symlinkat": unix.SYS_SYMLINKAT, "fchdir": unix.SYS_FCHDIR,
+		"msync": unix.SYS_MSYNC, "mlock": unix.SYS_MLOCK, "dup": unix.SYS_DUP,
+		"timerfd_create": unix.SYS_TIMERFD_CREATE, "timerfd_settime": unix.SYS_TIMERFD_SETTIME, "signalfd4": unix.SYS_SIGNALFD4,
+		"inotify_init1": unix.SYS_INOTIFY_INIT1, "inotify_add_watch": unix.SYS_INOTIFY_ADD_WATCH, "copy_file_range": unix.SYS_COPY_FILE_RANGE,
 		"statx": unix.SYS_STATX, "fsetxattr": unix.SYS_FSETXATTR, "setns": unix.SYS_SETNS, "fsopen": unix.SYS_FSOPEN, "fsconfig": unix.SYS_FSCONFIG, "fsmount": unix.SYS_FSMOUNT,
 	}
 	for name, nr := range calls {

@@ -21,7 +21,7 @@ type Options struct {
 	// Default: $RAWIPC_KILLPOINTS, else 4 with -short, else "tenth".
 	Points string
 
-	// In leaves only the points in functions whose names end in it, and no
+	// In leaves only the Instructions in functions whose names end in it, and no
 	// sleeps: for a mistake of which it is known where it can show.
 	In string
 
@@ -29,8 +29,10 @@ type Options struct {
 	Seed uint64
 
 	// Patience is how long a process may rest after the victim's end before
-	// it counts as stuck. It is longer than a robust waiter takes, shorter
-	// than any timer that would help it. Default: 400 ms.
+	// it counts as stuck. It is longer than a robust waiter takes to notice a
+	// death, shorter than any timer that would only make up for a lost wake.
+	// Where that is the same timer, KillEach wants more than it, and PauseEach,
+	// in which nobody dies, less. Default: 400 ms.
 	Patience time.Duration
 
 	// Progress says that in PauseEach the AtPoint peers must get ready or
@@ -62,7 +64,7 @@ type Run struct {
 	Length int // points of the undisturbed runs, taken together
 	// Missed counts the points that an undisturbed run came by, but three later
 	// ones did not: as a rule a function's call for more stack, or a turn of a
-	// loop that waits for somebody.
+	// loop that waits for somebody. Moments are earlier with each try.
 	Missed                 int
 	Points, Stuck, Corrupt int
 	Time                   time.Duration // of the points tried
@@ -86,9 +88,9 @@ func (r Run) String() string {
 // Trace describes one failure.
 type Trace struct {
 	Cast     string
-	K        int    // the point's number among those of the undisturbed runs
+	K        int    // the point's number among those of the undisturbed runs; -1: in one of these
 	Pass     int    // how often the run had come by before
-	Func     string // the function of ours around it, inlined or not
+	Func     string // the function of Options.Packages around it, inlined or not, or that called it
 	Line     string // file:line+offset of the instruction in its function
 	Asleep   bool   // the victim slept in the kernel, within Func's caller
 	Finished bool   // no point: Do had ended, nobody was killed
@@ -112,6 +114,7 @@ func (t Trace) String() string {
 
 // KillEach kills a helper process with SIGKILL at the instructions of one
 // operation, at one instruction a round, and asks the survivors each time.
+// An operation without a point fails the test, too.
 // A point is an instruction of opts.Packages, inlined calls included; the
 // runtime and other libraries are run through, and a sleep in the kernel is a
 // point as well. It goes through the operation for each of the scenario's
@@ -162,6 +165,9 @@ func each(t testing.TB, sc *Scenario, opts *Options, pause bool) Report {
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", sc.name, err)
+	}
+	if why := s.pointless(rep); why != "" && !s.opts.ReportOnly {
+		t.Errorf("%s: %s", sc.name, why)
 	}
 	for _, tr := range rep.Traces {
 		if s.opts.ReportOnly {

@@ -22,6 +22,10 @@ type Segment struct {
 // A round goes: Init; Early peers; Prepare; Asleep peers; Do, to the point;
 // AtPoint peers; the victim is killed (KillEach) or goes on (PauseEach);
 // everybody is waited for; Check; Close in all who live.
+//
+// Where no point is met, as in the undisturbed runs that come first, and always in
+// PauseEach, the victim lives on: Do must leave nothing behind that a peer or Check
+// waits for. Lock, say, is Do's beginning, and Unlock its end.
 type Op struct {
 	Init    func() error          // in a bystander, first: lays out the segment
 	Prepare func() error          // in the victim, on the thread that will run Do
@@ -99,6 +103,10 @@ func (c *Cue) Over() { <-c.over }
 // outside. wait blocks as a sleeper does and undoes what it got; barge tries
 // without blocking, calls Cue.Ready, holds what it got until Cue.Over, and
 // undoes it; nil leaves its cast out. The extra peers are in every cast.
+//
+// A sleeper sleeps only if what it waits for is taken when it comes: by Prepare, for
+// a Do that gives it up, or by an Early peer among the extra ones. Else it is through
+// before Do begins, and the cast is as good as "nobody".
 func Company(wait, barge func(c *Cue) error, extra ...Peer) []Cast {
 	with := func(name string, peers ...Peer) Cast {
 		return Cast{Name: name, Peers: append(append([]Peer(nil), extra...), peers...)}

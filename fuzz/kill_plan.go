@@ -19,6 +19,13 @@ func (o *Options) fill(sc *Scenario) (err error) {
 	if o.Packages == nil {
 		o.Packages = []string{sc.pkg}
 	}
+	if o.At < Instructions || o.At > Moments {
+		return fmt.Errorf("fuzz: Options.At is %d, want Instructions, Calls or Moments", o.At)
+	}
+	isNumber := func() bool { _, err := strconv.Atoi(o.Points); return err == nil }
+	if o.Points != "" && o.At == Moments && !isNumber() {
+		return fmt.Errorf("fuzz: Options.Points is %q: of moments there are as many as one likes, want a number", o.Points)
+	}
 	if o.Points == "" {
 		o.Points = os.Getenv("RAWIPC_KILLPOINTS")
 	}
@@ -28,7 +35,7 @@ func (o *Options) fill(sc *Scenario) (err error) {
 			o.Points = "4"
 		}
 	}
-	if _, err := strconv.Atoi(o.Points); o.At == Moments && err != nil {
+	if o.At == Moments && !isNumber() {
 		o.Points = "16"
 	}
 	if o.Seed == 0 {
@@ -151,7 +158,10 @@ func (s *stage) playCast(name string, rep *Report) (run Run, err error) {
 		if err != nil {
 			return run, err
 		}
-		points, took = merge(points, r.trail), r.took
+		points = merge(points, r.trail)
+		if took == 0 || r.took < took {
+			took = r.took
+		}
 	}
 	switch s.opts.At {
 	case Instructions:
@@ -164,15 +174,9 @@ func (s *stage) playCast(name string, rep *Report) (run Run, err error) {
 		if run.failures() >= s.opts.MaxFailures {
 			break
 		}
-		hit := false
-		for range 3 { // runs differ: the victim may not come by each time
-			r, err := s.try(k, points[k], &run, rep)
-			if err != nil {
-				return run, err
-			}
-			if hit = r.halt != finished; hit {
-				break
-			}
+		hit, err := s.meet(k, points[k], &run, rep)
+		if err != nil {
+			return run, err
 		}
 		if !hit {
 			run.Missed++
@@ -181,11 +185,46 @@ func (s *stage) playCast(name string, rep *Report) (run Run, err error) {
 	return run, nil
 }
 
+// meet plays rounds until one comes by the point, at most three: runs differ.
+func (s *stage) meet(k int, to mark, run *Run, rep *Report) (bool, error) {
+	for range 3 {
+		r, err := s.try(k, to, run, rep)
+		if err != nil || r.halt != finished {
+			return err == nil, err
+		}
+		if !r.well() {
+			break
+		}
+		if to.pc == atMoment {
+			to.n /= 2
+		}
+	}
+	return false, nil
+}
+
+// pointless says why there was no point at all, if there was none.
+func (s *stage) pointless(rep Report) string {
+	for _, run := range rep.Runs {
+		if run.Length > 0 {
+			return ""
+		}
+	}
+	switch {
+	case s.opts.At == Calls:
+		return "no points: Do makes no system call"
+	case s.opts.At == Instructions && s.opts.In != "":
+		return fmt.Sprintf("no points: no function that Do runs ends in %q (Options.In) and is of %q (Options.Packages)", s.opts.In, s.opts.Packages)
+	case s.opts.At == Instructions:
+		return fmt.Sprintf("no points: Do runs no instruction of %q, but of %q: see Options.Packages", s.opts.Packages, s.code.packages())
+	}
+	return ""
+}
+
 // lessons is from how many runs the points are taken: the scheduler, a grown
 // stack and an interrupted wait make them differ. They go step by step, so for
 // a sample one must do.
 func (s *stage) lessons() int {
-	if s.opts.Points == "all" {
+	if s.opts.Points == "all" || s.opts.At == Moments {
 		return 3
 	}
 	return 1
@@ -219,7 +258,7 @@ func (s *stage) try(k int, to mark, run *Run, rep *Report) (round, error) {
 	}
 	f, l := s.code.place(r.pc)
 	rep.Traces = append(rep.Traces, Trace{
-		Cast: run.Cast, K: k, Pass: to.n, Func: f, Line: to.whence() + l,
+		Cast: run.Cast, K: k, Pass: to.n, Func: f, Line: to.whence(r.call) + l,
 		Asleep: r.halt == asleepAtPoint, Finished: r.halt == finished,
 		Stuck: r.stuck, Corrupt: r.corrupt, Words: r.words,
 	})

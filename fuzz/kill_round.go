@@ -12,7 +12,8 @@ type round struct {
 	halt    halt
 	trail   []mark // the points passed before the halt
 	took    time.Duration
-	pc      uint64
+	pc      uint64 // of the instruction, or of the one of ours that led there
+	call    string // at which it stands
 	stuck   []string
 	corrupt []string
 	words   string
@@ -88,6 +89,12 @@ func (s *stage) halt(t *tracer, to mark, r *round) (err error) {
 		return slices.ContainsFunc(v.inbox, func(m message) bool { return m.Do == "do" })
 	})
 	r.pc, r.trail, r.took = t.pc, t.trail, t.took
+	if r.halt == atPoint && s.opts.At != Instructions {
+		r.pc = t.ourCaller()
+	}
+	if r.halt == atPoint && s.opts.At == Calls {
+		r.call = callName(t.callNumber())
+	}
 	s.steps += t.steps
 	if err = errors.Join(err, lost); err != nil {
 		return err
@@ -225,8 +232,13 @@ func (s *stage) settled(p *part, pl *player, i, sleepers int) error {
 				return errLate
 			}
 		}
-		if pl.gone || took > bootTime {
-			return errors.New("neither ready nor asleep nor through, or its process ended")
+		switch {
+		case pl.gone:
+			return errors.New("its process ended")
+		case took > bootTime && p.When == Early:
+			return fmt.Errorf("it neither called Cue.Ready nor returned in %v, which is what an Early peer is waited for", bootTime)
+		case took > bootTime:
+			return fmt.Errorf("neither ready nor asleep nor through after %v", bootTime)
 		}
 		pl.pump(200 * time.Microsecond)
 	}

@@ -217,6 +217,11 @@ func TestKillEachSays(t *testing.T) {
 		{initDies, fuzz.Options{Points: "1"}, "fuzz: Init: helper process"},
 		{neverWoken, fuzz.Options{Points: "1"}, "the victim, asleep in Do"},
 		{doFails, fuzz.Options{Points: "some"}, `points "some", want all, tenth, 1/N or a number above 0`},
+		{pairBroken, fuzz.Options{Packages: []string{"no/such"}}, `no points: Do runs no instruction of ["no/such"], but of ["github.com/rawipc/rawipc/fuzz`},
+		{pairBroken, fuzz.Options{In: "addTwoStep"}, `no points: no function that Do runs ends in "addTwoStep" (Options.In)`},
+		{pairBroken, fuzz.Options{At: fuzz.Calls}, "no points: Do makes no system call"},
+		{pairBroken, fuzz.Options{At: 9}, "Options.At is 9, want"},
+		{pairBroken, fuzz.Options{At: fuzz.Moments, Points: "all"}, `Options.Points is "all": of moments there are as many as one likes`},
 		{pairBroken, fuzz.Options{Points: "all"}, " at github.com/rawipc/rawipc/fuzz_test.(*pair).addTwoSteps (kill_lock_test.go:"},
 	} {
 		r := &recorder{TB: t}
@@ -226,7 +231,10 @@ func TestKillEachSays(t *testing.T) {
 					panic(e)
 				}
 			}()
-			test.opts.Packages, test.opts.Patience = testCode, 50*time.Millisecond
+			test.opts.Patience = 50 * time.Millisecond
+			if test.opts.Packages == nil {
+				test.opts.Packages = testCode
+			}
 			fuzz.KillEach(r, test.sc, &test.opts)
 		}()
 		if said := strings.Join(r.said, "\n"); !strings.Contains(said, test.want) {

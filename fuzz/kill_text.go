@@ -2,8 +2,10 @@ package fuzz
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -92,6 +94,17 @@ func (c *codeMap) function(pc uintptr) class {
 }
 
 func (c *codeMap) isOurs(function string) bool { return under(packageOf(function), c.prefixes) }
+
+// packages are those that were met, but for the runtime's and such.
+func (c *codeMap) packages() []string {
+	met := map[string]bool{}
+	for start := range c.byFunc {
+		if pkg := packageOf(runtime.FuncForPC(start).Name()); !under(pkg, throughPackages) {
+			met[pkg] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(met))
+}
 
 // place names the instruction: the nearest function of ours that it is in or
 // was inlined for, and the line there.

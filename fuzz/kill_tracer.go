@@ -142,8 +142,11 @@ func (t *tracer) walk(to mark, blocked func(), broken func() bool) (h halt, err 
 	}
 	limit, prev := time.Now().Add(bootTime), t.pc
 	for t.pc != t.end {
-		if t.steps++; t.steps&1023 == 0 && (broken() || time.Now().After(limit)) {
+		if t.steps++; t.steps&1023 == 0 && broken() {
 			return 0, fmt.Errorf("%w in %s after %d steps", errLost, t.where(), t.steps)
+		}
+		if t.steps&1023 == 0 && time.Now().After(limit) {
+			return 0, fmt.Errorf("%w: Do has not ended in %v; it is in %s after %d steps", errLost, bootTime, t.where(), t.steps)
 		}
 		ret, called := uint64(0), false
 		switch t.code.classify(t.pc) {

@@ -41,7 +41,7 @@ func (t *tracer) toCall(pass func(uint64) bool, asleep func() halt) (halt, error
 	inside := false
 	for limit := time.Now().Add(bootTime); t.pc != t.end; t.steps++ {
 		if time.Now().After(limit) {
-			return 0, fmt.Errorf("%w in %s after %d calls", errLost, t.where(), t.steps)
+			return 0, fmt.Errorf("%w: Do has not ended in %v; it is in %s after %d stops", errLost, bootTime, t.where(), t.steps)
 		}
 		_, _, e := unix.RawSyscall6(unix.SYS_PTRACE, unix.PTRACE_SYSCALL, uintptr(t.tid), 0, uintptr(t.sig), 0, 0)
 		if e != 0 {
@@ -107,12 +107,12 @@ func (s *stage) moments(took time.Duration) []mark {
 const momentsTried = 1 << 20
 
 // whence says where a point of another kind than an instruction is.
-func (m mark) whence() string {
+func (m mark) whence(call string) string {
 	switch m.pc {
 	case beforeCall:
-		return fmt.Sprintf("before system call %d, ", m.n+1)
+		return fmt.Sprintf("before system call %d, %s, ", m.n+1, call)
 	case afterCall:
-		return fmt.Sprintf("after system call %d, ", m.n+1)
+		return fmt.Sprintf("after system call %d, %s, ", m.n+1, call)
 	case atMoment:
 		return strings.TrimSpace(fmt.Sprint(time.Duration(m.n))) + " after its begin, "
 	}

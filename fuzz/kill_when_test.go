@@ -47,8 +47,8 @@ func TestKillAtCalls(t *testing.T) {
 	opts.At, opts.Seed = fuzz.Calls, 1
 	if rep := fuzz.KillEach(t, writeBroken, opts); rep.Corrupt == 0 || rep.Runs[0].Length != 4*199 {
 		t.Errorf("of the broken: %+v, want 796 points, some of them corrupt", rep.Runs)
-	} else if tr := rep.Traces[0]; !strings.Contains(tr.String(), "system call") {
-		t.Errorf("the trace %q does not say which call", tr)
+	} else if tr := rep.Traces[0]; !strings.Contains(tr.String(), ", pwrite64, ") || !strings.Contains(tr.Func, "writeOp") {
+		t.Errorf("the trace %q does not say which call, or whose", tr)
 	}
 	if rep := fuzz.KillEach(t, writeRight, opts); rep.Corrupt != 0 || rep.Points != 24 || rep.Runs[0].Length != 2*199 {
 		t.Errorf("of the right one: %+v, want 398 points, none corrupt", rep)

@@ -12,6 +12,8 @@ const whyNoTrace = ""
 
 // Offsets in the kernel's struct user.
 const (
+	userRBP = 4 * 8
+	userNR  = 15 * 8 // orig_rax: the system call's number, at its begin and end
 	userRIP = 16 * 8
 	userRSP = 19 * 8
 	userDR0 = 848
@@ -32,14 +34,41 @@ func (t *tracer) loadPC() (err error) {
 // calledFrom returns the address that the function at pc returns to, if the
 // instruction at prev has just called it.
 func (t *tracer) calledFrom(prev uint64) (ret uint64, ok bool) {
-	if _, err := unix.PtracePeekUser(t.tid, userRSP, t.word[:]); err != nil {
-		return 0, false
-	}
-	if _, err := unix.PtracePeekData(t.tid, uintptr(order.Uint64(t.word[:])), t.word[:]); err != nil {
-		return 0, false
-	}
-	ret = order.Uint64(t.word[:])
+	ret = t.peek(t.register(userRSP))
 	return ret, ret-prev >= 2 && ret-prev <= 15
+}
+
+// ourCaller is the address in code of ours that led to where the victim stands, by
+// the frame pointers which Go keeps; without one it is that place.
+func (t *tracer) ourCaller() uint64 {
+	// Who makes system calls has no frame: on top lies his return address.
+	ret := t.peek(t.register(userRSP))
+	for fp, depth := t.register(userRBP), 0; t.code.classify(ret-1) != ours; depth++ {
+		if fp == 0 || depth == 100 {
+			return t.pc
+		}
+		ret, fp = t.peek(fp+8), t.peek(fp)
+	}
+	return ret - 1
+}
+
+// callNumber is that of the system call at whose begin or end the victim stands.
+func (t *tracer) callNumber() uint32 { return uint32(t.register(userNR)) }
+
+// register reads one, 0 if it can't be read.
+func (t *tracer) register(at uintptr) uint64 {
+	if _, err := unix.PtracePeekUser(t.tid, at, t.word[:]); err != nil {
+		return 0
+	}
+	return order.Uint64(t.word[:])
+}
+
+// peek reads a word of the victim's memory, 0 if it can't be read.
+func (t *tracer) peek(at uint64) uint64 {
+	if n, err := unix.PtracePeekData(t.tid, uintptr(at), t.word[:]); n != len(t.word) || err != nil {
+		return 0
+	}
+	return order.Uint64(t.word[:])
 }
 
 // isSyscall says whether the instruction at pc enters the kernel.

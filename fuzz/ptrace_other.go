@@ -13,3 +13,5 @@ func (t *tracer) calledFrom(uint64) (uint64, bool) { return 0, false }
 func (t *tracer) isSyscall(uint64) bool            { return true }
 func (t *tracer) setBreaks(...uint64) error        { return errNoTrace }
 func (t *tracer) clearBreaks() error               { return errNoTrace }
+func (t *tracer) ourCaller() uint64                { return t.pc }
+func (t *tracer) callNumber() uint32               { return 0 }
