@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -103,5 +105,23 @@ func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A file that nothing leads to is open until the collector finds it.
+func TestLeaksOfAForgottenFile(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	before := fuzz.Hold()
+	_, err := os.Open("/dev/zero")
+	must(t, err)
+	fuzz.LeakPatience(50 * time.Millisecond)
+	left := before.Leaks()
+	fuzz.LeakPatience(5 * time.Second)
+	if len(left) != 1 || !strings.Contains(left[0], "/dev/zero") {
+		t.Errorf("left behind: %q, want the file", left)
+	}
+	runtime.GC()
+	if left := before.Leaks(); len(left) > 0 {
+		t.Errorf("left behind, after the collector: %q", left)
 	}
 }

@@ -233,8 +233,11 @@ func TestErrnos(t *testing.T) {
 			return err
 		}, through)},
 		{name: "Notify", Round: fuzz.Using(func() (*shm.Queue[int], error) { return shm.NewQueue[int](4) }, func(q *shm.Queue[int]) error {
-			_, err := q.Notify()
-			return err
+			n, err := q.Notify()
+			if err != nil {
+				return err
+			}
+			return n.Close()
 		}, through)},
 	}
 	errnos := []syscall.Errno{unix.EINTR, unix.EXFULL, unix.ENOMEM, unix.ENOSPC, unix.EMFILE, unix.EPERM}
