@@ -79,10 +79,16 @@ func FailEach(t testing.TB, opts *Faults, round Round) FailReport {
 	}
 	defer r.close()
 	var rep FailReport
-	held := Hold()
+	held, failures := Hold(), 0
 	for _, errno := range o.Errnos {
 		for n := 1; ; n++ {
-			did, tolerated := failOnce(t, r, &o, n, errno, round, &held)
+			did, tolerated, failed := failOnce(t, r, &o, n, errno, round, &held)
+			if failed {
+				failures++
+			}
+			if failures == mostFailures {
+				t.Fatalf("fuzz: FailEach: %d rounds failed, and that may be one mistake: the rest is left out", failures)
+			}
 			if !did.Hit {
 				rep.Sites = max(rep.Sites, n-1)
 				break
@@ -101,11 +107,14 @@ func FailEach(t testing.TB, opts *Faults, round Round) FailReport {
 	return rep
 }
 
+// mostFailures ends a sweep in which each round meets what another one left.
+const mostFailures = 5
+
 // mostSites ends an operation that never does.
 const mostSites = 500
 
 // failOnce plays one round.
-func failOnce(t testing.TB, r *refuser, o *Faults, n int, errno syscall.Errno, round Round, held **Holdings) (did refusal, tolerated bool) {
+func failOnce(t testing.TB, r *refuser, o *Faults, n int, errno syscall.Errno, round Round, held **Holdings) (did refusal, tolerated, failed bool) {
 	t.Helper()
 	calls := 0
 	var result, lost error
@@ -131,16 +140,19 @@ func failOnce(t testing.TB, r *refuser, o *Faults, n int, errno syscall.Errno, r
 		where = fmt.Sprintf("undisturbed, %d system calls", did.Seen)
 	}
 	if err != nil {
+		failed = true
 		t.Errorf("%s: %v (the operation: %v)", where, err, result)
 	}
 	if did.Hit && result != nil && !o.typed(result, errno) {
+		failed = true
 		t.Errorf("%s: the operation returned %#v: %v", where, result, result)
 	}
 	if left := (*held).Leaks(); len(left) > 0 {
+		failed = true
 		t.Errorf("%s: left behind: %s (the operation: %v)", where, strings.Join(left, ", "), result)
 		*held = Hold() // not the next round's
 	}
-	return did, did.Hit && result == nil
+	return did, did.Hit && result == nil, failed
 }
 
 // failPatience is after how long a round counts as hanging.

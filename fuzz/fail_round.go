@@ -11,7 +11,8 @@ import (
 type Round func(fail func(op func() error) error) error
 
 // Making is the round of what makes something: if it fails, the second try must
-// do, and what it made must serve. use may be nil.
+// do, and what it made must serve. use may be nil. Close undoes all that make does:
+// where that leaves a name, T is a type of the test's own, whose Close takes it away.
 func Making[T io.Closer](make func() (T, error), use func(T) error) Round {
 	return func(fail func(op func() error) error) error {
 		var made T

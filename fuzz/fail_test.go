@@ -75,6 +75,23 @@ func TestFailEachFinds(t *testing.T) {
 	}
 }
 
+// One mistake may fail every round that follows.
+func TestFailEachEnds(t *testing.T) {
+	if isChild(t) {
+		n := 0
+		fuzz.FailEach(t, nil, func(fail func(func() error) error) error {
+			n++
+			fail(func() error { _, err := os.ReadFile("/dev/null"); return err })
+			return fmt.Errorf("round %d", n)
+		})
+		return
+	}
+	out, err := again(t, t.Name())
+	if err == nil || !strings.Contains(out, "5 rounds failed") || strings.Count(out, ": round ") != 5 {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
 // What go test has written down meanwhile is no call of the operation.
 func TestFailEachTestLog(t *testing.T) {
 	for name, want := range map[string]int{"testlog.txt": 0, "other.txt": 2} {
