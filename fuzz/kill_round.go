@@ -63,7 +63,7 @@ func (s *stage) perform(to mark, r *round) error {
 	}
 	t, err := attach(v, s.code, s.cpu, s.opts.Patience)
 	if err == nil {
-		t.at = s.opts.At
+		t.at, t.calm = s.opts.At, s.calm
 		err = s.halt(t, to, r)
 	}
 	if err != nil {
@@ -142,25 +142,33 @@ func (s *stage) execute(t *tracer) {
 	s.players[victim] = nil
 }
 
-// outcome waits for the end of a part. Who rests when patience is over is
-// stuck; who runs is only slow, on a busy machine, and gets more time.
+// outcome waits for the end of a part. Who rests when patience is over is stuck, if
+// all rest: who runs is only slow, on a busy machine, and gets more time, and so does
+// who may wait for him.
 func (s *stage) outcome(p *player, do string, peer int) error {
 	for limit := soon(); ; {
 		_, err := p.await(time.Now().Add(s.opts.Patience), do, peer)
 		if !errors.Is(err, errLate) {
 			return err
 		}
-		if p.calm() || time.Now().After(limit) {
+		if s.calm() || time.Now().After(limit) {
+			// It may have come to rest because it was through.
+			_, err := p.await(time.Now().Add(time.Millisecond), do, peer)
 			return err
 		}
 	}
 }
 
-// calm reports whether the process rests for some looks on end.
-func (p *player) calm() bool {
+// calm reports whether all players rest for some looks on end.
+func (s *stage) calm() bool {
 	for range calmLooks {
-		if _, rest, _ := p.sleepers(-1); !rest {
-			return false
+		for _, p := range s.players {
+			if p == nil || p.gone {
+				continue
+			}
+			if _, rest, _ := p.sleepers(-1); !rest {
+				return false
+			}
 		}
 		time.Sleep(200 * time.Microsecond)
 	}

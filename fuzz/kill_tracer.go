@@ -36,7 +36,8 @@ var errVictimGone = errors.New("fuzz: the victim ended by itself")
 type tracer struct {
 	*player
 	code  *codeMap
-	sleep time.Duration // how long the victim may sleep before nobody comes
+	sleep time.Duration // how long the victim may sleep before nobody comes,
+	calm  func() bool   // if all rest
 	steps int
 	soft  bool   // no breakpoint registers: step through everything
 	trail []mark // the points passed
@@ -249,7 +250,7 @@ func (t *tracer) wait(asleep func() halt) (halt, error) {
 			if deadline.IsZero() {
 				deadline = now.Add(t.sleep)
 			}
-			if now.After(deadline) {
+			if now.After(deadline) && t.calm() {
 				return neverWoken, nil
 			}
 		case idleSince.IsZero():

@@ -43,12 +43,10 @@ func Hold() *Holdings {
 		r.Close()
 		w.Close()
 	}
-	h := &Holdings{items: map[string]int{}, children: map[string]string{}, names: map[string]string{}, Goroutines: runtime.NumGoroutine()}
+	h := &Holdings{items: map[string]int{}, children: map[string]string{}, names: namesNow(), Goroutines: runtime.NumGoroutine()}
 	h.descriptors()
 	h.threadsAndChildren()
 	h.mappings()
-	h.sharedMemory()
-	h.queues()
 	return h
 }
 
@@ -102,9 +100,10 @@ func (h *Holdings) beyond(now *Holdings) []string {
 		}
 	}
 	if len(strange) > 0 {
-		used := heldByOthers()
+		// Somebody else's may have gone since it was listed, with its holder.
+		used, still := heldByOthers(), namesNow()
 		for _, what := range strange {
-			if !used[now.names[what]] {
+			if _, there := still[what]; there && !used[now.names[what]] {
 				found = append(found, what)
 			}
 		}
@@ -162,24 +161,24 @@ func mapped(pid string) (files []string) {
 	return files
 }
 
-func (h *Holdings) sharedMemory() {
+// namesNow lists the names in /dev/shm and of the POSIX queues of this IPC
+// namespace, by what to say of them.
+func namesNow() map[string]string {
+	names := map[string]string{}
 	entries, _ := os.ReadDir("/dev/shm")
 	for _, e := range entries {
-		h.names["the name "+e.Name()+" in /dev/shm"] = "/dev/shm/" + e.Name()
+		names["the name "+e.Name()+" in /dev/shm"] = "/dev/shm/" + e.Name()
 	}
-}
-
-// queues lists the POSIX queues of this IPC namespace.
-func (h *Holdings) queues() {
 	d, err := queueDir()
 	if err != nil {
-		return
+		return names
 	}
 	defer d.Close()
-	names, _ := d.Readdirnames(-1)
-	for _, name := range names {
-		h.names["the message queue /"+name] = "/" + name
+	queues, _ := d.Readdirnames(-1)
+	for _, name := range queues {
+		names["the message queue /"+name] = "/" + name
 	}
+	return names
 }
 
 // queueDir opens the queues' file system, through a mount of its own that

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -90,7 +91,9 @@ func TestLeaksSparesNamesOfOthers(t *testing.T) {
 	cmd.ExtraFiles = []*os.File{f}
 	must(t, cmd.Start())
 	f.Close()
-	isSeen := func() bool { return strings.Contains(strings.Join(before.LeaksNow(), "\n"), "the name ") }
+	isSeen := func() bool {
+		return strings.Contains(strings.Join(before.LeaksNow(), "\n"), "the name "+filepath.Base(name))
+	}
 	if isSeen() {
 		t.Error("blamed for a name that a child holds")
 	}
@@ -117,7 +120,7 @@ func TestLeaksOfAForgottenFile(t *testing.T) {
 	fuzz.LeakPatience(50 * time.Millisecond)
 	left := before.Leaks()
 	fuzz.LeakPatience(5 * time.Second)
-	if len(left) != 1 || !strings.Contains(left[0], "/dev/zero") {
+	if !strings.Contains(strings.Join(left, ", "), "/dev/zero") {
 		t.Errorf("left behind: %q, want the file", left)
 	}
 	runtime.GC()
