@@ -83,10 +83,11 @@ var idle = proc.Register("futex_test/idle", func(_ context.Context, i idler) err
 		return err
 	}
 	cpu, start := cpuUsed(), time.Now()
+	spent := i.Spent.Ptr()
+	spent[1].Store(1) // it waits, from now on
 	if _, err := i.In.recv(); err != nil {
 		return err
 	}
-	spent := i.Spent.Ptr()
 	spent[0].Store(cpuUsed() - cpu)
 	spent[1].Store(int64(time.Since(start)))
 	return nil
@@ -131,6 +132,9 @@ func TestIdleWaitUsesNoCPU(t *testing.T) {
 			t.Fatal(err)
 		}
 		all = append(all, p)
+	}
+	for _, i := range rows {
+		until(t, "waiting: "+i.name, func() bool { return i.Spent.Ptr()[1].Load() != 0 })
 	}
 	time.Sleep(d)
 	for k := range rows {

@@ -64,7 +64,14 @@ func TestSleepIsQuiet(t *testing.T) {
 	for _, q := range quietly {
 		p := start(t, s, q.role)
 		untilAsleep(t, p...)
-		tid := sleepers(p[0].Pid())[0]
+		var tid string
+		until(t, "asleep between two looks", func() bool {
+			tids := sleepers(p[0].Pid())
+			if len(tids) > 0 {
+				tid = tids[0]
+			}
+			return tid != ""
+		})
 		dir := fmt.Sprintf("/proc/%d/task/%s/", p[0].Pid(), tid)
 		all = append(all, sleeper{[2]string{dir + "status", dir + "syscall"}})
 	}

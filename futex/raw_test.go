@@ -178,16 +178,13 @@ func TestCase050NeighboursAreApart(t *testing.T) {
 	wakeAll(t, &w[0], done)
 }
 
-// asleep puts one goroutine to sleep on w while it is 0.
+// asleep puts one goroutine to sleep on w while it is 0. The others rest.
 func asleep(t testing.TB, w *atomic.Uint32) <-chan error {
+	t.Helper()
+	before := len(sleepers(os.Getpid()))
 	done := make(chan error, 1)
-	tid := make(chan int, 1)
-	go func() {
-		tid <- unix.Gettid()
-		done <- futex.Wait(w, 0)
-	}()
-	<-tid
-	time.Sleep(20 * time.Millisecond)
+	go func() { done <- futex.Wait(w, 0) }()
+	until(t, "asleep", func() bool { return len(sleepers(os.Getpid())) > before })
 	return done
 }
 

@@ -108,7 +108,7 @@ func TestAskGivesUp(t *testing.T) {
 		first <- n
 	}()
 	for range 3 {
-		asleepIn(t, a)
+		asleepIn(t, a.ReceiverSleeps)
 		short, cancel := context.WithTimeout(bg, 20*time.Millisecond)
 		if n, err := b.Recv(short); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("Recv: %d, %v", n, err)
@@ -133,10 +133,10 @@ func TestAskGivesUp(t *testing.T) {
 	wantAlone(t, a, true, false)
 }
 
-// asleepIn waits until a receiver of q sleeps.
-func asleepIn(t *testing.T, q *shm.Queue[uint64]) {
+// asleepIn waits until somebody sleeps.
+func asleepIn(t *testing.T, sleeps func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !q.ReceiverSleeps(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(10 * time.Second); !sleeps(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("nobody sleeps")
 		}
@@ -153,7 +153,7 @@ func TestAloneWithoutMembarrier(t *testing.T) {
 	c := aloneAt(t, 4)
 	got := make(chan error)
 	go func() { _, err := c.Recv(bg); got <- err }()
-	asleepIn(t, c)
+	asleepIn(t, c.ReceiverSleeps)
 	if err := c.Send(bg, 1); err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +185,7 @@ func TestAloneKilled(t *testing.T) {
 		q := newQueue[uint64](t, 4)
 		ctx := watchdog(t, 10*time.Second)
 		p := started(t)(loner.Start(ctx, q))
-		asleepIn(t, q)
+		asleepIn(t, q.ReceiverSleeps)
 		if err := p.Kill(); err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func TestAloneTryBesideCall(t *testing.T) {
 	}
 	sent := make(chan error, 1)
 	go func() { sent <- q.Send(ctx, large) }()
-	time.Sleep(50 * time.Millisecond)
+	asleepIn(t, r.SenderSleeps)
 	for range 3 {
 		if ok, err := r.TrySend([]byte("x")); ok || err != nil {
 			t.Errorf("TrySend beside a call: %t, %v", ok, err)

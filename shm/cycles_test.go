@@ -44,7 +44,7 @@ func TestCase040Cycles(t *testing.T) {
 	if left := held.Leaks(); left != nil {
 		t.Errorf("left behind: %v", left)
 	}
-	if now, _ := filepath.Glob("/proc/self/fd/*"); len(now) != len(fds) {
+	if now, _ := filepath.Glob("/proc/self/fd/*"); len(now) > len(fds) {
 		t.Errorf("%d descriptors, before %d", len(now), len(fds))
 	}
 	// Four mebibytes are the collector's play; what leaked each time would be 80.

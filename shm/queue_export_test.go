@@ -110,3 +110,6 @@ func (q *queue) Armed() bool { return q.st.recv.armed.Load() != 0 }
 
 // ReceiverSleeps reports whether a receiver sleeps, or is about to.
 func (q *queue) ReceiverSleeps() bool { return q.st.recv.sleeps.Load() != 0 }
+
+// SenderSleeps reports whether a sender does.
+func (q *queue) SenderSleeps() bool { return q.st.send.sleeps.Load() != 0 }

@@ -258,7 +258,7 @@ func TestQueueClose(t *testing.T) {
 	ctx, cancel := context.WithCancel(watchdog(t, time.Minute))
 	ended := make(chan error)
 	go func() { _, err := q.Recv(ctx); ended <- err }()
-	time.Sleep(20 * time.Millisecond)
+	asleepIn(t, q.ReceiverSleeps)
 	if err := q.Close(); !errors.Is(err, unix.EBUSY) {
 		t.Fatalf("Close while a call is under way: %v", err)
 	}
