@@ -44,13 +44,16 @@ const apartEnv = "RAWIPC_APART"
 //		fuzz.Apart{Memory: 64 << 10}.Run(t, func(t *testing.T) { … })
 //	}
 //
-// That process runs t from its beginning, so that what stands before Run in it
-// is done there too. TestMain should be [Main]: then it looks for what test
+// That process runs t from its beginning to its end, so that what stands before and
+// after Run in it is done there too. TestMain should be [Main]: then it looks for what test
 // left behind. Run blocks until that process has ended; it ends with t. The
 // test is skipped where such things may not be made ([Tool]), or if test is.
 // Tests may call it concurrently.
 func (a Apart) Run(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
+	if a.Memory < 0 {
+		t.Fatalf("fuzz: Apart: Memory is %d, want a size in bytes, or 0", a.Memory)
+	}
 	if os.Getenv(apartEnv) == t.Name() {
 		if err := a.move(); err != nil {
 			t.Fatalf("fuzz: Apart: %v", err)

@@ -1,14 +1,16 @@
 package fuzz_test
 
 import (
+	"context"
 	"errors"
 	"os"
-	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/rawipc/rawipc/fuzz"
+	"github.com/rawipc/rawipc/proc"
 	"github.com/rawipc/rawipc/shm"
 )
 
@@ -22,27 +24,71 @@ func ExampleFailEach() {
 	}
 }
 
-// A reader of a ring meets a peer who writes whatever comes to its mind.
-func ExampleScribble() {
+// A process that sends what lies in memory waits for room; the system call of its
+// sleep fails, too. The second try may find room or not.
+func ExampleBlocking() {
 	_ = func(t *testing.T) {
-		o, _ := shm.CreateAnon("victim", 4096, nil)
+		full := func() (*shm.Queue[int], error) {
+			q, err := shm.NewQueue[int](1)
+			if err == nil {
+				err = q.Send(t.Context(), 1)
+			}
+			return q, err
+		}
+		send := func(q *shm.Queue[int]) error { return q.Send(t.Context(), 2) }
+		recv := func(q *shm.Queue[int]) error { _, err := q.Recv(t.Context()); return err }
+		fuzz.FailEach(t, &fuzz.Faults{Spare: []string{"futex_wake"}}, fuzz.Blocking(full, send, recv, recv))
+	}
+}
+
+// The hostile peer of [ExampleScribble] is a process of its own: it takes over the
+// file, and writes whatever comes to its mind until it is killed.
+var scribbler = proc.Register("fuzz_test/scribbler", func(ctx context.Context, f *os.File) error {
+	o, err := shm.FromFile(f, nil)
+	if err != nil {
+		return err
+	}
+	m, err := o.Map(0, 0, shm.ReadWrite)
+	if err != nil {
+		return err
+	}
+	fuzz.Scribble(m.Bytes(), 1, func() bool { return ctx.Err() != nil })
+	return nil
+})
+
+// A reader of a value meets a peer who writes whatever comes to its mind.
+func ExampleScribble() {
+	_ = func(t *testing.T) { // TestMain is fuzz.Main
+		o, err := shm.CreateAnon("victim", 4096, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer o.Close()
-		m, _ := o.Map(0, 4096, shm.ReadWrite)
+		m, err := o.Map(0, 4096, shm.ReadWrite)
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer m.Close()
-		var over atomic.Bool
-		done := make(chan struct{})
-		go func() { defer close(done); fuzz.Scribble(m.Bytes(), 1, over.Load) }()
-		for range 1000 {
+		good, err := shm.NewValueAt(m, 0, 7) // for it to begin with
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer good.Close()
+		p, err := scribbler.Start(t.Context(), o.File())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(time.Second); time.Now().Before(end); {
 			v, err := shm.OpenValueAt[int](m, 0)
-			if err != nil && !errors.Is(err, shm.ErrCorrupt) {
-				t.Error(err)
+			if err != nil && !errors.Is(err, shm.ErrCorrupt) && !errors.Is(err, shm.ErrNamespace) {
+				t.Error(err) // and no panic, no hang, no memory without end
 			}
 			if err == nil {
 				v.Close()
 			}
 		}
-		over.Store(true)
-		<-done
+		p.Kill()
+		p.Wait(t.Context())
 	}
 }
 

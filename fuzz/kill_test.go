@@ -164,6 +164,8 @@ func TestKillEachWithoutBreakpoints(t *testing.T) {
 func TestKillEachExample(t *testing.T) {
 	fuzz.KillEach(t, write, &fuzz.Options{Packages: testCode, Points: all()})
 	fuzz.PauseEach(t, write, &fuzz.Options{Packages: testCode, Points: all(), Progress: true})
+	fuzz.KillEach(t, passGate, &fuzz.Options{Packages: testCode, Points: all()})
+	fuzz.PauseEach(t, passGate, &fuzz.Options{Packages: testCode, Points: all()})
 }
 
 // A seed chooses the same points again, and nearly the same ones in a run that

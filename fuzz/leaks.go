@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -53,7 +54,8 @@ func Hold() *Holdings {
 // Leaks returns what is held now beyond what h has, a line each, or nil. It
 // blocks for up to five seconds while there is something, as things end
 // asynchronously. Names that another process has open are not held against
-// this one, as other tests may run beside it. A file that nothing leads to any
+// this one, as other tests may run beside it; nor are those that have a living
+// process's number in them, and not this one's. A file that nothing leads to any
 // more is held as long as the collector has not closed it, and Leaks does not
 // ask it to.
 func (h *Holdings) Leaks() []string {
@@ -103,7 +105,7 @@ func (h *Holdings) beyond(now *Holdings) []string {
 		// Somebody else's may have gone since it was listed, with its holder.
 		used, still := heldByOthers(), namesNow()
 		for _, what := range strange {
-			if _, there := still[what]; there && !used[now.names[what]] {
+			if _, there := still[what]; there && !used[now.names[what]] && !ofAnother(now.names[what]) {
 				found = append(found, what)
 			}
 		}
@@ -203,6 +205,21 @@ func queueDir() (*os.File, error) {
 		return nil, os.NewSyscallError("openat", err)
 	}
 	return os.NewFile(uintptr(fd), usual), nil
+}
+
+var numbers = regexp.MustCompile("[0-9]+")
+
+// ofAnother reports whether a name has a number in it that is a program's, and not
+// this one's.
+func ofAnother(name string) (yes bool) {
+	for _, n := range numbers.FindAllString(name, -1) {
+		if n == strconv.Itoa(os.Getpid()) {
+			return false
+		}
+		_, err := os.Readlink("/proc/" + n + "/exe") // the kernel's threads have none
+		yes = yes || err == nil
+	}
+	return yes
 }
 
 // heldByOthers is what other processes than this one have open or mapped.

@@ -111,6 +111,27 @@ func must(t testing.TB, err error) {
 	}
 }
 
+// So is one that has its number.
+func TestLeaksSparesNumbersOfOthers(t *testing.T) {
+	cmd := exec.Command("sleep", "60")
+	must(t, cmd.Start())
+	before := fuzz.Hold()
+	name := fmt.Sprintf("rawipc-fuzz-%d-1-other", cmd.Process.Pid)
+	must(t, os.WriteFile("/dev/shm/"+name, nil, 0o600))
+	defer os.Remove("/dev/shm/" + name)
+	own := fmt.Sprintf("rawipc-fuzz-%d-%d-own", cmd.Process.Pid, os.Getpid())
+	must(t, os.WriteFile("/dev/shm/"+own, nil, 0o600))
+	defer os.Remove("/dev/shm/" + own)
+	if left := fmt.Sprint(before.LeaksNow()); strings.Contains(left, name) || !strings.Contains(left, own) {
+		t.Errorf("left behind: %s; want %s and not %s", left, own, name)
+	}
+	cmd.Process.Kill()
+	cmd.Wait()
+	if left := fmt.Sprint(before.LeaksNow()); !strings.Contains(left, name) {
+		t.Errorf("left behind: %s, want %s", left, name)
+	}
+}
+
 // A file that nothing leads to is open until the collector finds it.
 func TestLeaksOfAForgottenFile(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))

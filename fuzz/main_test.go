@@ -2,11 +2,14 @@ package fuzz_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unsafe"
 
 	"github.com/rawipc/rawipc/fuzz"
@@ -133,6 +136,31 @@ func TestWithoutRefusesNonsense(t *testing.T) {
 }
 
 // Tool skips, save where CI promises that the tool is there.
+// Without knows what it can be asked for, and its doc names all of that.
+func TestWithoutNames(t *testing.T) {
+	said := func() (r any) {
+		defer func() { r = recover() }()
+		fuzz.Without("futx_waitv")
+		return nil
+	}()
+	_, list, ok := strings.Cut(fmt.Sprint(said), `Without("futx_waitv"): want one of `)
+	if !ok {
+		t.Fatalf("Without of what is none says %v", said)
+	}
+	src, err := os.ReadFile("without.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, doc, _ := strings.Cut(string(src), "// Without reports")
+	doc, _, _ = strings.Cut(doc, "func Without(")
+	words := strings.FieldsFunc(doc, func(r rune) bool { return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	for _, name := range strings.Fields(list) {
+		if !slices.Contains(words, name) {
+			t.Errorf("the doc of Without does not name %s", name)
+		}
+	}
+}
+
 func TestTool(t *testing.T) {
 	const missing = "rawipc-no-such-tool"
 	if isChild(t) {

@@ -16,7 +16,8 @@ const noiseEnv = "RAWIPC_NOISE"
 // starts get a SIGURG, which is what the Go runtime preempts by, as often as
 // that, and a SIGPROF, which is what profilers interrupt by, after each such
 // time of work. No call may fail by it, wait longer, or leave anything behind.
-// It is not for [KillEach], which steps over what signals do.
+// [KillEach] and [PauseEach] step over what signals do, and take ten times as long:
+// a test of them may ask Noise, and skip.
 //
 // A result that go test has cached does not know of the variable: -count=1.
 func Noise() bool { return os.Getenv(noiseEnv) != "" }

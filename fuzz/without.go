@@ -101,12 +101,21 @@ var features = map[string]func(errno syscall.Errno) []rule{
 // Without reports whether the tests run without a system call: those that
 // RAWIPC_WITHOUT lists, separated by commas, are refused to this process and
 // all its children as if the kernel did not have them (ENOSYS), or with the
-// error that follows a colon: "futex_waitv,memfd_create:EPERM". "pidfd" means
-// all that makes or takes a pidfd; "memfd_noexec", "ofd_lock", "peer_pidfd" and
-// "rwf_nowait" mean a flag, an option or two commands.
+// error that follows a colon: "futex_waitv,memfd_create:EPERM".
+//
+// The calls are clone3, close_range, fallocate, flock, futex_waitv,
+// get_robust_list, linkat, membarrier, memfd_create, mq_notify, mq_open,
+// pidfd_getfd, pidfd_open, pidfd_send_signal, preadv2, prlimit64,
+// process_vm_readv, pwritev2, renameat2, sched_getaffinity, sched_setaffinity,
+// set_robust_list, splice, tee. Beside them "pidfd" means all that makes or takes a
+// pidfd; "memfd_noexec", "ofd_lock", "peer_pidfd" and "rwf_nowait" mean a flag, an
+// option or two commands. Without panics if call is none of these.
 //
 // A result that go test has cached does not know of the variable: -count=1.
 func Without(call string) bool {
+	if _, known := calls[call]; !known && features[call] == nil {
+		panic(fmt.Sprintf("fuzz: Without(%q): want one of %s %s", call, strings.Join(sorted(features), " "), strings.Join(sorted(calls), " ")))
+	}
 	_, without := withoutAs(call)
 	return without
 }
