@@ -1,6 +1,7 @@
 package shm_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -57,11 +58,20 @@ type placed struct {
 }
 
 func place() (p placed, err error) {
-	if p.o, err = shm.CreateAnon("errno", 8192, nil); err != nil {
+	if p.o, err = shm.CreateAnon("errno", 8192, &shm.Attr{Growable: true}); err != nil {
 		return p, err
 	}
 	if p.m, err = p.o.Map(0, 0, shm.ReadWrite); err == nil {
 		p.v, err = shm.NewValueAt(p.m, 64, [4]int{})
+	}
+	return p, err
+}
+
+// placeToGrow is behind the times: its object has grown.
+func placeToGrow() (placed, error) {
+	p, err := place()
+	if err == nil {
+		err = p.o.Grow(16384)
 	}
 	return p, err
 }
@@ -140,12 +150,18 @@ func TestErrnos(t *testing.T) {
 	}
 	type obj = *shm.Object
 	anon := func() (obj, error) { return shm.CreateAnon("errno", 8192, nil) }
+	growable := func() (obj, error) { return shm.CreateAnon("errno", 8192, &shm.Attr{Growable: true}) }
 	create := func(n string) (obj, error) { return shm.Create(n, 8192, nil) }
-	rows := []struct {
+	type row struct {
 		name string
 		fuzz.Round
 		fuzz.Faults
-	}{
+	}
+	type blocking struct {
+		name string
+		fuzz.Round
+	}
+	rows := []row{
 		{name: "CreateAnon", Round: fuzz.Making(anon, grown)},
 		{name: "Create", Round: withName(name, fuzz.Making(func() (obj, error) { return create(name) }, grown))},
 		{name: "Create by a temporary name", Round: withName(name, func(fail func(func() error) error) error {
@@ -192,6 +208,32 @@ func TestErrnos(t *testing.T) {
 		{name: "Open", Round: existing(name, create, func(n string) (obj, error) { return shm.Open(n, nil) }, grown)},
 		{name: "OpenReadOnly", Round: existing(name, create, func(n string) (obj, error) { return shm.OpenReadOnly(n, nil) }, nil)},
 		{name: "Map", Round: fuzz.Using(anon, grown, grown), Faults: fuzz.Faults{Spare: []string{"munmap"}}},
+		{name: "Grow", Round: fuzz.Using(growable, func(o obj) error { return o.Grow(16384) }, grown)},
+		{name: "Remap", Round: fuzz.Using(placeToGrow, func(p placed) error { return p.m.Remap(0) }, func(p placed) error {
+			if n, err := p.m.WriteAt([]byte("x"), 16000); n != 1 || err != nil {
+				return fmt.Errorf("behind the old end: %w", err)
+			}
+			return store(p.v)
+		}), Faults: fuzz.Faults{Spare: []string{"munmap"}}},
+		{name: "FromFile", Round: func(fail func(func() error) error) error {
+			o, err := anon()
+			if err != nil {
+				return err
+			}
+			defer o.Close()
+			return fuzz.Making(func() (obj, error) {
+				fd, err := unix.FcntlInt(o.File().Fd(), unix.F_DUPFD_CLOEXEC, 3)
+				if err != nil {
+					return nil, os.NewSyscallError("fcntl", err)
+				}
+				f := os.NewFile(uintptr(fd), "taken")
+				taken, err := shm.FromFile(f, nil)
+				if err != nil {
+					f.Close()
+				}
+				return taken, err
+			}, grown)(fail)
+		}},
 		{name: "NewShared", Round: fuzz.Making(func() (*shm.Shared[int], error) { return shm.New[int](nil) }, nil)},
 		{name: "NewValue", Round: fuzz.Making(func() (*shm.Value[[4]int], error) { return shm.NewValue([4]int{}) }, store)},
 		{name: "NewArray", Round: fuzz.Making(func() (*shm.Array[int], error) { return shm.NewArray(make([]int, 4)) }, sort)},
@@ -239,6 +281,62 @@ func TestErrnos(t *testing.T) {
 			}
 			return n.Close()
 		}, through)},
+	}
+	// Those that block, without a context that may end and with one.
+	for suffix, ctx := range map[string]context.Context{"": bg, " with a context": ctx} {
+		still := fuzz.Faults{Spare: []string{"futex_wake"}} // or the other end sleeps on
+		numbers := func(n int) func() (*shm.Queue[int], error) {
+			return func() (*shm.Queue[int], error) {
+				q, err := shm.NewQueue[int](1)
+				for range n {
+					err = errors.Join(err, q.Send(bg, 7))
+				}
+				return q, err
+			}
+		}
+		send := func(q *shm.Queue[int]) error { return q.Send(ctx, 7) }
+		recv := func(q *shm.Queue[int]) error {
+			v, err := q.Recv(ctx)
+			if err == nil && v != 7 {
+				err = fmt.Errorf("received %d", v)
+			}
+			return err
+		}
+		long := make([]byte, 3000)
+		letters := func(n int) func() (*shm.MessageQueue, error) {
+			return func() (*shm.MessageQueue, error) {
+				q, err := shm.NewMessageQueue(4096)
+				for range n {
+					err = errors.Join(err, q.Send(bg, long))
+				}
+				return q, err
+			}
+		}
+		post := func(q *shm.MessageQueue) error { return q.Send(ctx, long) }
+		fetch := func(q *shm.MessageQueue) error { _, err := q.Recv(ctx, make([]byte, 3000)); return err }
+		rings := func(n int) func() (ends, error) {
+			return func() (ends, error) {
+				e, err := newEnds()
+				for range n {
+					err = errors.Join(err, e.w.Send(bg, long))
+				}
+				return e, err
+			}
+		}
+		write := func(e ends) error { return e.w.Send(ctx, long) }
+		read := func(e ends) error { _, err := e.r.Recv(ctx, make([]byte, 3000)); return err }
+		for _, r := range []blocking{
+			{"Queue.Recv", fuzz.Blocking(numbers(0), recv, send, through)},
+			{"Queue.Send", fuzz.Blocking(numbers(1), send, recv, recv)},
+			{"Queue.Join", fuzz.Blocking(numbers(1), func(q *shm.Queue[int]) error { return q.Join(ctx) },
+				func(q *shm.Queue[int]) error { return errors.Join(recv(q), q.Done()) }, through)},
+			{"MessageQueue.Recv", fuzz.Blocking(letters(0), fetch, post, letter)},
+			{"MessageQueue.Send", fuzz.Blocking(letters(1), post, fetch, fetch)},
+			{"RingReader.Recv", fuzz.Blocking(rings(0), read, write, pass)},
+			{"RingWriter.Send", fuzz.Blocking(rings(1), write, read, read)},
+		} {
+			rows = append(rows, row{name: r.name + ", waiting" + suffix, Round: r.Round, Faults: still})
+		}
 	}
 	errnos := []syscall.Errno{unix.EINTR, unix.EXFULL, unix.ENOMEM, unix.ENOSPC, unix.EMFILE, unix.EPERM}
 	if testing.Short() {

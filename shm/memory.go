@@ -80,7 +80,7 @@ func allocate(fd int, from, to int64) error {
 			return noRoom(to-from, free+at-from)
 		}
 		if err != nil {
-			return fmt.Errorf("fallocate %d bytes: %w", to-from, err)
+			return fmt.Errorf("%d bytes wanted: %w", to-from, os.NewSyscallError("fallocate", err))
 		}
 		at += n
 	}
@@ -88,7 +88,7 @@ func allocate(fd int, from, to int64) error {
 }
 
 func noRoom(want, free int64) error {
-	return fmt.Errorf("%d bytes wanted, %d free: %w", want, free, unix.ENOSPC)
+	return fmt.Errorf("%d bytes wanted, %d free: %w", want, free, os.NewSyscallError("fallocate", unix.ENOSPC))
 }
 
 // freeBytes is the room on the file's file system, if that has a limit.
