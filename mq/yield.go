@@ -24,7 +24,8 @@ import (
 //     uses no CPU;
 //   - on a busy CPU somebody else gets it and keeps it for milliseconds, where
 //     a sleeper would have been woken before: that counts as in vain, unless
-//     the next call finds more at once: then it was the peer that was busy;
+//     what is there then takes half as long to use up: so looks take two thirds of
+//     a caller's time at most, whoever it was that had the CPU;
 //   - few of a process look at a time, the others park.
 //
 // Tried before: to sleep in ppoll(2) on the descriptor and an eventfd, without
@@ -45,7 +46,7 @@ const (
 	drySpell  = 4
 	checkEach = 16
 
-	// While all goes well one call in clockEach looks how long it took.
+	// While all goes well one yield in clockEach is timed.
 	clockEach = 8
 )
 
@@ -65,10 +66,11 @@ type patience struct {
 	spent bool          // another attempt, at once, would find nothing
 	tried bool          // glance has made one in this call
 	dry   uint8         // calls in a row that found nothing at first
+	blind uint8         // yields since the latest that was timed
 	rest  time.Duration // how long to park at once, after the latest in vain
 	until time.Duration // and when that is over
-	doubt bool          // whether it was in vain: more may lie behind what came late
-	sure  time.Duration // rest without it
+	late  time.Duration // how long a look took that found something late; 0: it is decided
+	found time.Duration // when it did
 }
 
 // glance is a call's first look, while all goes well: one attempt, and a yield
@@ -78,12 +80,11 @@ func (l *line) glance() bool {
 	tried := !l.spent && (l.dry < drySpell || l.dry%checkEach == 0)
 	if tried && l.try.attempt(fd) {
 		l.dry = 0
-		l.trust()
 		return true
 	}
-	l.doubt = false
+	l.judge()
 	l.dry++
-	if l.rest == 0 && l.dry%clockEach != 0 {
+	if l.blind++; l.rest == 0 && l.blind < clockEach {
 		l.spent, tried = false, true
 		yield()
 		if l.try.attempt(fd) {
@@ -94,11 +95,23 @@ func (l *line) glance() bool {
 	return false
 }
 
-// trust takes the latest look in vain back, if it is in doubt.
-func (l *line) trust() {
-	if l.doubt {
-		l.doubt, l.rest, l.until = false, l.sure, 0
+// judge decides about a late find, when all that came of it is used up. It was worth
+// it if that kept the caller busy for half the time that it took: the peer was busy
+// for as long. Else somebody else had the CPU.
+func (l *line) judge() {
+	if l.late == 0 {
+		return
 	}
+	if now := time.Since(began); now-l.found < l.late/2 {
+		l.vain(l.late, now)
+	}
+	l.late = 0
+}
+
+// vain lets the line rest after a look that was in vain and took so long.
+func (l *line) vain(took, now time.Duration) {
+	l.rest = min(max(2*l.rest, 2*took, minRest), maxRest)
+	l.until = now + l.rest
 }
 
 // look attempts, and again for a moment if that may be worth it. The result is
@@ -110,6 +123,8 @@ func (l *line) look(ctx context.Context) bool {
 	if hasty && l.try.attempt(fd) {
 		return true
 	}
+	l.judge()
+	l.blind = 0
 	if start := time.Since(began); start >= l.until {
 		n := lookers.Add(1)
 		defer lookers.Add(-1)
@@ -138,10 +153,12 @@ func (l *line) keepLooking(ctx context.Context, fd uintptr, start time.Duration)
 			return true
 		}
 		if now-start > lookFor {
-			l.doubt, l.sure = found, l.rest
-			l.rest = min(max(2*l.rest, 2*(now-start), minRest), maxRest)
-			l.until = now + l.rest
-			return found
+			if !found {
+				l.vain(now-start, now)
+				return false
+			}
+			l.late, l.found, l.dry = now-start, now, 0
+			return true
 		}
 	}
 	return false

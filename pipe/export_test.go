@@ -49,28 +49,5 @@ func NewLooker(try func() bool) *Looker {
 func (k *Looker) Look(ctx context.Context) bool { return k.l.glance() || k.l.look(ctx) }
 func (k *Looker) Rest() time.Duration           { return k.l.rest }
 
-// LateOnce has the next attempts to receive find nothing, until one that calls send
-// when it is too late.
-func (c *Conn) LateOnce(send func()) {
-	c.in.try = &lateTry{c.in.try, send, 3}
-}
-
-type lateTry struct {
-	attempter
-	send func()
-	left int
-}
-
-func (l *lateTry) attempt(fd uintptr) bool {
-	if l.left--; l.left > 0 {
-		return false
-	}
-	if l.left == 0 {
-		time.Sleep(2 * tooLong)
-		l.send()
-	}
-	return l.attempter.attempt(fd)
-}
-
 // TooLong is after how long a look was in vain though it found something.
 const TooLong = tooLong

@@ -142,16 +142,7 @@ func (in *receiver) fill(ctx context.Context, dst []byte, mid bool) (int, error)
 	case len(dst) >= largeCall:
 		in.room = in.ahead[:headSize]
 	}
-	doubt := mid && in.doubt
-	if doubt {
-		in.doubt = false // the rest of a message alone tells nothing
-	}
 	err := in.run(ctx)
-	if doubt {
-		if in.doubt = true; in.dry == 0 && in.w > 0 {
-			in.trust() // it was there at once, and more behind it
-		}
-	}
 	in.dst = nil
 	switch {
 	case err != nil:
@@ -331,7 +322,7 @@ func (in *receiver) poll(ctx context.Context) (bool, error) {
 	}
 	in.looking, in.err = true, nil
 	err := in.run(ctx)
-	in.looking, in.doubt = false, false // who takes what was seen finds no more than that
+	in.looking = false
 	if err == nil {
 		err = in.err
 	}

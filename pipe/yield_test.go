@@ -208,78 +208,84 @@ func TestLooksInVainRest(t *testing.T) {
 }
 
 // What is found late was sent late because somebody else had the CPU, and sleeping
-// would have been better; or the sender itself had it, and more lies behind.
+// would have been better; or the sender itself had it, and what lies behind keeps
+// the caller busy for as long.
 func TestLateFind(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		next []bool // what the attempts of the next call find
+		more int  // calls that find something at once
+		busy bool // and take as long as the late one
 		rest bool
 	}{
-		{"more behind it", []bool{true}, false},
-		{"nothing behind it", []bool{false}, true},
+		{"nothing behind it", 0, false, true},
+		{"little behind it", 3, false, true},
+		{"much behind it", 3, true, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			// The first attempts of the first call find nothing, the last does late.
-			script := []bool{false, false, false}
-			k := pipe.NewLooker(func() bool {
-				found := script[0]
-				if script = script[1:]; len(script) == 0 {
-					wait(2 * pipe.TooLong)
-					return true
+			// Who does not run for a while may be taken for busy.
+			for end := time.Now().Add(hang); ; {
+				// The first two attempts find nothing, the third does, late.
+				script := []bool{false, false, true}
+				k := pipe.NewLooker(func() bool {
+					found := script[0]
+					if script = script[1:]; len(script) == 0 {
+						wait(2 * pipe.TooLong)
+					}
+					return found
+				})
+				start := time.Now()
+				if !k.Look(bg) || len(script) > 0 {
+					t.Fatalf("the late one is not found; to come: %v", script)
 				}
-				return found
-			})
-			if !k.Look(bg) || len(script) > 0 {
-				t.Fatalf("the late one is not found; to come: %v", script)
-			}
-			if k.Rest() < pipe.MinRest {
-				t.Fatalf("rests for %v", k.Rest())
-			}
-			script = append(tt.next, true)
-			if k.Look(bg); len(script) != 1 {
-				t.Fatalf("to come: %v", script)
-			}
-			if got := k.Rest() > 0; got != tt.rest {
-				t.Errorf("then it rests for %v", k.Rest())
+				took := time.Since(start)
+				if k.Rest() != 0 {
+					t.Fatalf("rests for %v, and has not seen what it brought", k.Rest())
+				}
+				for range tt.more {
+					script = []bool{true, false}
+					if !k.Look(bg) || len(script) != 1 {
+						t.Fatalf("not at once; to come: %v", script)
+					}
+					if tt.busy {
+						wait(took)
+					}
+				}
+				script = []bool{false, true, true}
+				k.Look(bg)
+				if rest := k.Rest(); rest >= pipe.MinRest == tt.rest {
+					return
+				} else if !tt.rest || time.Now().After(end) {
+					t.Fatalf("then it rests for %v", rest)
+				}
 			}
 		})
 	}
 }
 
-// What is left of the message that came late is no more than that message.
-func TestLateFindOfParts(t *testing.T) {
-	for _, tt := range []struct {
-		name     string
-		size     int
-		poll     bool
-		messages int
-		rest     bool
-	}{
-		{"small", 64, false, 1, true},
-		{"in two reads", 32 << 10, false, 1, true},
-		{"in two reads and more behind it", 32 << 10, false, 2, false},
-		{"polled for", 64, true, 1, true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			s, r := openPair(t)
-			buf := make([]byte, tt.size)
-			r.LateOnce(func() {
-				for range tt.messages {
-					must(t, s.Send(bg, buf))
-				}
-			})
-			if tt.poll {
-				if ok, err := r.Poll(bg); !ok {
-					t.Fatal(err)
-				}
-			}
-			_, err := r.Recv(bg, buf)
-			must(t, err)
-			if rest, _ := r.Rest(); rest >= pipe.MinRest != tt.rest {
-				t.Errorf("then it rests for %v", rest)
-			}
-		})
+// Where somebody else has the CPU after each yield, and each brings a few messages,
+// that is noticed, though the calls that find nothing at first are never two in a row.
+func TestLateFindsInAFlow(t *testing.T) {
+	there := 0
+	k := pipe.NewLooker(func() bool {
+		if there--; there == -1 {
+			return false
+		}
+		if there < 0 {
+			wait(2 * pipe.TooLong)
+			there = 3
+		}
+		return true
+	})
+	for range 100 {
+		found := k.Look(bg)
+		if k.Rest() > 0 {
+			return // where it would park
+		}
+		if !found {
+			t.Fatal("found nothing")
+		}
 	}
+	t.Error("100 messages, and it never rests")
 }
 
 // A pipe grows when large messages go through it, unless its size was chosen.
