@@ -114,8 +114,10 @@ func TestBesideC(t *testing.T) {
 			t.Log("there is one CPU only")
 			continue
 		}
+		// Others may have the CPUs for all of the rounds: then there are more.
 		var p50, mean, cp50, cmean, ratios []float64
-		for range row.rounds {
+		begun := time.Now()
+		for len(ratios) < row.rounds || slices.Min(ratios) > hopeless && time.Since(begun) < hang {
 			ctx, cancel := context.WithTimeout(bg, hang)
 			out, err := exec.CommandContext(ctx, bin, "trips", fmt.Sprint(row.trips), fmt.Sprint(row.cpus[0]), fmt.Sprint(row.cpus[1])).Output()
 			cancel()

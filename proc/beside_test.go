@@ -88,25 +88,32 @@ func TestStartBeside(t *testing.T) {
 		name string
 		one  func(testing.TB)
 	}{{"a function by proc", byProc}, {"the same binary by os/exec", byExec}, {"the same binary by proc.Start", byProgram}}
-	took := make([][]time.Duration, len(ways))
-	cpu := make([]time.Duration, len(ways))
-	for i := range n + 2 {
-		for w := range ways {
-			used, start := cpuTime(), time.Now()
-			ways[w].one(t)
-			if i >= 2 {
-				took[w] = append(took[w], time.Since(start))
-				cpu[w] += cpuTime() - used
+	// Others may have the CPUs for all of one measurement.
+	for since := time.Now(); ; {
+		took := make([][]time.Duration, len(ways))
+		cpu := make([]time.Duration, len(ways))
+		for i := range n + 2 {
+			for w := range ways {
+				used, start := cpuTime(), time.Now()
+				ways[w].one(t)
+				if i >= 2 {
+					took[w] = append(took[w], time.Since(start))
+					cpu[w] += cpuTime() - used
+				}
 			}
 		}
-	}
-	for w := range ways {
-		t.Logf("%-30s %9v, CPU %9v", ways[w].name, medianOf(took[w]), cpu[w]/time.Duration(n))
-	}
-	ratio := float64(medianOf(took[0])) / float64(medianOf(took[1]))
-	t.Logf("a function by proc is %.2f × os/exec, by CPU time %.2f ×", ratio, float64(cpu[0])/float64(cpu[1]))
-	if ratio > hopeless {
-		t.Errorf("that is more than %d ×", hopeless)
+		for w := range ways {
+			t.Logf("%-30s %9v, CPU %9v", ways[w].name, medianOf(took[w]), cpu[w]/time.Duration(n))
+		}
+		ratio := float64(medianOf(took[0])) / float64(medianOf(took[1]))
+		t.Logf("a function by proc is %.2f × os/exec, by CPU time %.2f ×", ratio, float64(cpu[0])/float64(cpu[1]))
+		if ratio <= hopeless {
+			break
+		}
+		if time.Since(since) > bound {
+			t.Errorf("that is more than %d ×, again and again", hopeless)
+			break
+		}
 	}
 
 	r, w := oneWay(t)
