@@ -17,7 +17,7 @@ import (
 var bg = context.Background()
 
 // hang is when a test is taken to hang: far above what anything here needs.
-const hang = 5 * time.Second
+const hang = 20 * time.Second
 
 // kinds are the constructors, as (sender, receiver).
 var kinds = []struct {
