@@ -135,6 +135,23 @@ func rawWrite(t testing.TB, c *pipe.Conn, b []byte) {
 	}
 }
 
+// untilMoved calls f with a short deadline, and then with later ones, until it says
+// that something moved: on a busy machine the time may be over before it begins.
+func untilMoved(t testing.TB, what string, f func(ctx context.Context) bool) {
+	t.Helper()
+	for d := 10 * time.Millisecond; ; d *= 2 {
+		ctx, cancel := context.WithTimeout(bg, d)
+		moved := f(ctx)
+		cancel()
+		if moved {
+			return
+		}
+		if d > hang/2 {
+			t.Fatalf("%s: nothing moves within %v", what, d)
+		}
+	}
+}
+
 // blocked gives goroutines time to get into a wait. Nothing depends on its
 // being long enough, but a test that wants them there sees more.
 func blocked() {

@@ -108,9 +108,14 @@ func TestWriteDeadlineMidFrame(t *testing.T) {
 	must(t, err)
 	closeAfter(t, s, r)
 	big := bytes.Repeat([]byte("b"), 3<<20)
-	must(t, s.SetWriteDeadline(time.Now().Add(10*time.Millisecond)))
-	n, err := s.Write(big)
-	wantErr(t, "Write", err, os.ErrDeadlineExceeded)
+	var n int
+	untilMoved(t, "Write", func(ctx context.Context) bool {
+		until, _ := ctx.Deadline()
+		must(t, s.SetWriteDeadline(until))
+		n, err = s.Write(big)
+		wantErr(t, "Write", err, os.ErrDeadlineExceeded)
+		return n > 0
+	})
 	if ne, ok := err.(net.Error); n != len(big) || !ok || !ne.Timeout() {
 		t.Errorf("Write = %d, %v", n, err)
 	}
@@ -121,16 +126,14 @@ func TestWriteDeadlineMidFrame(t *testing.T) {
 	ctx, cancel := context.WithTimeout(bg, 10*time.Millisecond)
 	defer cancel()
 	wantErr(t, "Flush", s.Flush(ctx), context.DeadlineExceeded)
-	go s.Flush(bg)
+	flushed := make(chan error, 1)
+	go func() { flushed <- s.Flush(bg) }()
 	var got []byte
 	within(t, "RecvAlloc", func() { got, err = r.RecvAlloc(bg, len(big)) })
 	if err != nil || !bytes.Equal(got, big) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
+	within(t, "Flush", func() { must(t, <-flushed) })
 	_, err = s.PassFiles()
-	for i := 0; err != nil && i < 1000; i++ { // Flush may be about to return
-		time.Sleep(time.Millisecond)
-		_, err = s.PassFiles()
-	}
 	must(t, err)
 }
