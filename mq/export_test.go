@@ -9,4 +9,3 @@ func NewTurn() *Turn                            { return &Turn{turn{pass: make(c
 func (t *Turn) Enter(ctx context.Context) error { return t.t.enter(ctx) }
 func (t *Turn) TryEnter() bool                  { return t.t.tryEnter() }
 func (t *Turn) Leave()                          { t.t.leave() }
-func (t *Turn) Waiters() int                    { return int(t.t.state.Load() / waiter) }

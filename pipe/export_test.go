@@ -15,7 +15,6 @@ func NewTurn() *Turn                            { return &Turn{turn{pass: make(c
 func (t *Turn) Enter(ctx context.Context) error { return t.t.enter(ctx) }
 func (t *Turn) TryEnter() bool                  { return t.t.tryEnter() }
 func (t *Turn) Leave()                          { t.t.leave() }
-func (t *Turn) Waiters() int                    { return int(t.t.state.Load() / waiter) }
 
 // Rest is how long a receiver parks at once after its latest look in vain, and
 // whether that time is now; nobody may receive meanwhile.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -62,6 +64,19 @@ func takeTurns(t *testing.T, goroutines int) {
 	}
 }
 
+// inSelect counts the goroutines that are parked in a select below a function: they
+// are in their channels' queues then.
+func inSelect(function string) (n int) {
+	all := make([]byte, 1<<20)
+	for one := range strings.SplitSeq(string(all[:runtime.Stack(all, true)]), "\n\n") {
+		head, frames, _ := strings.Cut(one, "\n")
+		if strings.Contains(head, "[select") && strings.Contains(frames, function) {
+			n++
+		}
+	}
+	return n
+}
+
 // Those who wait get it in the order in which they came, and who gives it up
 // doesn't take it again before them.
 func TestTurnsInOrder(t *testing.T) {
@@ -76,12 +91,13 @@ func TestTurnsInOrder(t *testing.T) {
 			order <- i
 			turn.Leave()
 		})
-		// It waits in a channel when it is counted, or is about to: the order is
-		// given only to those who are there.
-		for turn.Waiters() != i+1 {
-			time.Sleep(10 * time.Microsecond)
-		}
-		time.Sleep(time.Millisecond)
+		// When it is counted it may not be in the channel yet: the order is given
+		// only to those who are there.
+		within(t, "getting in line", func() {
+			for inSelect("TestTurnsInOrder.func1(") != i+1 {
+				time.Sleep(10 * time.Microsecond)
+			}
+		})
 	}
 	turn.Leave()
 	within(t, "entering again", func() { must(t, turn.Enter(bg)) })
