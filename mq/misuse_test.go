@@ -3,6 +3,7 @@ package mq_test
 import (
 	"context"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,12 +64,22 @@ func TestSyscallConnWaits(t *testing.T) {
 	rc, err := q.SyscallConn()
 	must(t, err)
 	must(t, rc.Write(func(uintptr) bool { return true }))
-	looks := 0
+	var looks atomic.Int32
+	var sent atomic.Bool
 	done := make(chan error, 1)
-	go func() { done <- rc.Read(func(uintptr) bool { looks++; return looks == 2 }) }()
+	go func() { done <- rc.Read(func(uintptr) bool { looks.Add(1); return sent.Load() }) }()
+	within(t, "the first look", func() {
+		for looks.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	})
 	blocked()
+	sent.Store(true)
 	must(t, q.Send(t.Context(), []byte("x"), 1))
 	within(t, "Read", func() { must(t, <-done) })
+	if looks := looks.Load(); looks != 2 {
+		t.Errorf("%d looks, want 2: before and after the message", looks)
+	}
 	buf := make([]byte, 64)
 	if n, _, err := q.Recv(t.Context(), buf); err != nil || string(buf[:n]) != "x" {
 		t.Errorf("got %q, %v", buf[:n], err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,19 +168,24 @@ func TestSyscallConnWaits(t *testing.T) {
 	rc, err := a.SyscallConn()
 	must(t, err)
 	must(t, rc.Write(func(uintptr) bool { return true }))
-	looks := 0
+	var looks atomic.Int32
 	done := make(chan error, 1)
 	go func() {
 		done <- rc.Read(func(fd uintptr) bool {
-			looks++
+			looks.Add(1)
 			n, _, err := unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
 			return n == 1 && err == nil
 		})
 	}()
+	within(t, "the first look", func() {
+		for looks.Load() == 0 {
+			time.Sleep(time.Millisecond)
+		}
+	})
 	blocked()
 	must(t, b.Send(bg, []byte("x")))
 	within(t, "Read", func() { must(t, <-done) })
-	if looks != 2 {
+	if looks := looks.Load(); looks != 2 {
 		t.Errorf("%d looks, want 2: before and after the message", looks)
 	}
 	buf := make([]byte, 8)
