@@ -272,17 +272,25 @@ func TestCase177_AttachedDescriptors(t *testing.T) {
 func TestGivenUpForAll(t *testing.T) {
 	for range 5 {
 		s, r := openPair(t)
+		receivers := func(n int) {
+			within(t, "a receiver's coming", func() {
+				for r.Receivers() != n {
+					time.Sleep(100 * time.Microsecond)
+				}
+			})
+			blocked()
+		}
 		first, second := make(chan error, 1), make(chan error, 1)
 		go func() {
 			_, err := r.RecvAlloc(bg, 100)
 			first <- err
 		}()
-		blocked()
+		receivers(1)
 		go func() {
 			_, err := r.Recv(bg, make([]byte, 8))
 			second <- err
 		}()
-		blocked()
+		receivers(2)
 		chunk := binary.LittleEndian.AppendUint64(nil, 1<<63)
 		chunk = binary.LittleEndian.AppendUint64(chunk, 2)
 		rawWrite(t, s, append(chunk, "hi"...))

@@ -16,6 +16,9 @@ func (t *Turn) Enter(ctx context.Context) error { return t.t.enter(ctx) }
 func (t *Turn) TryEnter() bool                  { return t.t.tryEnter() }
 func (t *Turn) Leave()                          { t.t.leave() }
 
+// Receivers are how many receive, or wait for their turn to.
+func (c *Conn) Receivers() int { return int(c.in.state.Load()+taken) / waiter }
+
 // Rest is how long a receiver parks at once after its latest look in vain, and
 // whether that time is now; nobody may receive meanwhile.
 func (c *Conn) Rest() (rest time.Duration, resting bool) {
