@@ -63,18 +63,25 @@ func TestSpliceWaitsWithoutCPU(t *testing.T) {
 			if testing.Short() {
 				idle = 60 * time.Millisecond
 			}
-			ctx, cancel := context.WithTimeout(bg, idle)
-			defer cancel()
-			before := cpuTime(t)
-			within(t, "the call", func() {
-				n, err := tt.call(ctx, tt.dst, tt.src, 1<<20)
-				wantErr(t, "the call", err, context.DeadlineExceeded)
-				if n != 0 {
-					t.Errorf("%d bytes moved", n)
+			// What the runtime does once in a while may fall into a short time.
+			for ; ; idle *= 2 {
+				ctx, cancel := context.WithTimeout(bg, idle)
+				before := cpuTime(t)
+				within(t, "the call", func() {
+					n, err := tt.call(ctx, tt.dst, tt.src, 1<<20)
+					wantErr(t, "the call", err, context.DeadlineExceeded)
+					if n != 0 {
+						t.Errorf("%d bytes moved", n)
+					}
+				})
+				cancel()
+				used := cpuTime(t) - before
+				if used <= idle/2 {
+					break
 				}
-			})
-			if used := cpuTime(t) - before; used > idle/2 {
-				t.Errorf("%v of CPU in %v", used, idle)
+				if t.Logf("%v of CPU in %v", used, idle); idle > hang/8 {
+					t.Fatal("it doesn't sleep")
+				}
 			}
 		})
 	}
