@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"net/rpc"
+	"os"
 	"sync"
 
 	"github.com/rawipc/rawipc/pipe"
@@ -136,10 +137,10 @@ func ExampleConn_SendFiles() {
 	// hello <nil>
 }
 
-// A server with a name in the file system, and a client.
+// A server with an abstract name, and a client.
 func ExampleListen() {
 	ctx := context.Background()
-	l, err := pipe.Listen("unix", "@rawipc-example-listen")
+	l, err := pipe.Listen("unix", fmt.Sprintf("@rawipc-example-%d", os.Getpid()))
 	if err != nil {
 		log.Fatal(err)
 	}
