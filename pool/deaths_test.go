@@ -357,12 +357,15 @@ var stay = pool.RegisterInit("stay", func(context.Context, int) error {
 // Ctrl-C reaches the workers, too, and is none of their business: calls go on.
 func TestCtrlCIsTheCallers(t *testing.T) {
 	p := newPool(t, 2)
-	call := sleep.Go(within(t), p, 100*time.Millisecond)
-	until(t, "a busy worker", func() bool { return p.Stats().Busy == 1 })
+	gate, open := newGate(t)
+	call := gated.Go(within(t), p, gate)
+	until(t, "a busy worker", func() bool { return running(p, "gated") != 0 })
 	before := p.Stats().Workers
 	for _, w := range before {
 		syscall.Kill(w.Pid, syscall.SIGINT)
 	}
+	time.Sleep(100 * time.Millisecond) // for a death that must not be
+	open()
 	if _, err := call.Wait(within(t)); err != nil {
 		t.Error(err)
 	}

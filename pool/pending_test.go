@@ -13,7 +13,8 @@ import (
 // result, and so does everybody who comes later.
 func TestPendingWait(t *testing.T) {
 	p := newPool(t, 1)
-	c := sleep.Go(within(t), p, 100*time.Millisecond)
+	gate, open := newGate(t)
+	c := gated.Go(within(t), p, gate)
 	soon, cancel := context.WithTimeout(bg, time.Millisecond)
 	defer cancel()
 	if pid, err := c.Wait(soon); err != context.DeadlineExceeded || pid != 0 {
@@ -24,6 +25,7 @@ func TestPendingWait(t *testing.T) {
 		t.Error("the call is over")
 	default:
 	}
+	open()
 	pid, err := c.Wait(within(t))
 	if err != nil || pid == 0 || pid == os.Getpid() {
 		t.Errorf("the second wait: %d, %v", pid, err)

@@ -324,15 +324,10 @@ func waitBusy(t testing.TB, p *pool.Pool) {
 
 func TestShutdown(t *testing.T) {
 	p := newPool(t, 1)
+	gate, open := newGate(t)
 	done := make(chan error, 1)
-	started := make(chan struct{})
-	go func() {
-		close(started)
-		_, err := sleep.Call(bg, p, 100*time.Millisecond)
-		done <- err
-	}()
-	<-started
-	time.Sleep(30 * time.Millisecond)
+	go func() { _, err := gated.Call(bg, p, gate); done <- err }()
+	until(t, "a busy worker", func() bool { return running(p, "gated") != 0 })
 	ctx, cancel := context.WithTimeout(bg, time.Millisecond)
 	defer cancel()
 	if err := p.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -341,6 +336,7 @@ func TestShutdown(t *testing.T) {
 	if _, err := double.Call(bg, p, 1); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("a new call: %v", err)
 	}
+	open()
 	if err := p.Shutdown(within(t)); err != nil {
 		t.Error(err)
 	}
