@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,13 +22,14 @@ import (
 )
 
 var becomeSleep = pool.Register("becomeSleep", func(context.Context, struct{}) (int, error) {
+	signal.Ignore(syscall.SIGTERM) // it may come first
 	return 0, syscall.Exec("/bin/sleep", []string{"sleep", "1000"}, nil)
 })
 
 // A worker that executes another program has left its rings and lives on: its
 // call fails, and the program ends.
 func TestWorkerBecomesAnother(t *testing.T) {
-	p := newPool(t, 1)
+	p := poolOf(t, &pool.Config{Workers: 1, WaitDelay: time.Hour})
 	var dead *pool.WorkerError
 	if _, err := becomeSleep.Go(bg, p, struct{}{}).Wait(within(t)); !errors.As(err, &dead) {
 		t.Fatal(err)
