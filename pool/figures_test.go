@@ -197,16 +197,23 @@ func TestIdleBurnsNothing(t *testing.T) {
 		}
 		return ticks
 	}
-	var own, own2 syscall.Rusage
-	syscall.Getrusage(syscall.RUSAGE_SELF, &own)
-	before := cpu()
-	time.Sleep(500 * time.Millisecond)
-	syscall.Getrusage(syscall.RUSAGE_SELF, &own2)
-	if n := cpu() - before; n > 2 {
-		t.Errorf("idle workers used %d ticks of 10 ms in 500 ms", n)
-	}
-	if used := own2.Utime.Nano() + own2.Stime.Nano() - own.Utime.Nano() - own.Stime.Nano(); used > 100e6 {
-		t.Errorf("an idle pool's owner used %d ms of CPU in 500 ms", used/1e6)
+	// The time that a host takes from this machine may be charged to whoever
+	// happens to run: that hits one window, and what burns CPU hits all.
+	for end := time.Now().Add(hang / 2); ; {
+		var own, own2 syscall.Rusage
+		syscall.Getrusage(syscall.RUSAGE_SELF, &own)
+		before := cpu()
+		time.Sleep(500 * time.Millisecond)
+		syscall.Getrusage(syscall.RUSAGE_SELF, &own2)
+		ticks := cpu() - before
+		used := own2.Utime.Nano() + own2.Stime.Nano() - own.Utime.Nano() - own.Stime.Nano()
+		t.Logf("in 500 ms idle workers used %d ticks of 10 ms, and their owner %d ms", ticks, used/1e6)
+		if ticks <= 1 && used <= 50e6 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("want 1 tick and 50 ms at most, once in 10 s")
+		}
 	}
 }
 
