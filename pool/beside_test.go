@@ -2,6 +2,7 @@ package pool_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math"
 	"os/exec"
@@ -262,7 +263,10 @@ if __name__ == "__main__":
 `
 
 func python(t *testing.T) map[string]float64 {
-	out, err := exec.CommandContext(within(t), fuzz.Tool(t, "python3"), "-c", pythonFigures).Output()
+	const most = 20 * 5 * time.Second // it takes 2 s, and 5 s beside others
+	ctx, cancel := context.WithTimeout(bg, most)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, fuzz.Tool(t, "python3"), "-c", pythonFigures).Output()
 	if err != nil {
 		t.Fatalf("python3: %v", err)
 	}
