@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"syscall"
 	"time"
 
@@ -20,10 +22,21 @@ var sleepy = proc.Register("sleepy", func(ctx context.Context, d time.Duration) 
 	}
 })
 
+var reader = proc.Register("reader", func(_ context.Context, f *os.File) error {
+	_, err := io.Copy(io.Discard, f)
+	return err
+})
+
 // Python's start, is_alive, join(timeout) and join.
 func ExampleProcess_Wait() {
 	ctx := context.Background()
-	p, err := sleepy.Start(ctx, 200*time.Millisecond)
+	r, w, err := os.Pipe()
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	p, err := reader.Start(ctx, r)
+	r.Close()
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -33,6 +46,7 @@ func ExampleProcess_Wait() {
 	defer cancel()
 	_, err = p.Wait(soon) // only the waiting ends
 	fmt.Println(errors.Is(err, context.DeadlineExceeded), "alive:", p.Alive())
+	w.Close() // the function comes to its end
 	state, err := p.Wait(ctx)
 	fmt.Println(state, err, "alive:", p.Alive())
 	// Output:

@@ -135,7 +135,7 @@ var patient = proc.Register("patient", func(ctx context.Context, _ struct{}) err
 // The context of Start governs the process: it is told to end when that ends,
 // and killed if it does not in time.
 func ExampleCmd() {
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	ctx, cancel := context.WithCancel(context.Background()) // or WithTimeout
 	defer cancel()
 	p, err := patient.StartCmd(ctx, &proc.Cmd{Stdout: os.Stdout, WaitDelay: 10 * time.Second}, struct{}{})
 	if err != nil {
@@ -143,6 +143,7 @@ func ExampleCmd() {
 		return
 	}
 	fmt.Println("running:", len(proc.Children()))
+	cancel()
 	state, err := p.Wait(context.Background())
 	fmt.Println(state, err)
 	// Output:
