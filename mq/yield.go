@@ -24,8 +24,8 @@ import (
 //     uses no CPU;
 //   - on a busy CPU somebody else gets it and keeps it for milliseconds, where
 //     a sleeper would have been woken before: that counts as in vain, unless
-//     what is there then takes half as long to use up: so looks take two thirds of
-//     a caller's time at most, whoever it was that had the CPU;
+//     what is there then takes half as long to use up: so looks of milliseconds
+//     take two thirds of a caller's time at most, whoever had the CPU;
 //   - few of a process look at a time, the others park.
 //
 // Tried before: to sleep in ppoll(2) on the descriptor and an eventfd, without
@@ -35,7 +35,8 @@ import (
 
 const (
 	lookFor = 50 * time.Microsecond
-	tooLong = 300 * time.Microsecond // somebody else had the CPU
+	tooLong = 300 * time.Microsecond // somebody else had the CPU, perhaps
+	aSlice  = time.Millisecond       // it was not the peer alone
 
 	minRest = time.Millisecond
 	maxRest = 256 * time.Millisecond
@@ -97,12 +98,18 @@ func (l *line) glance() bool {
 
 // judge decides about a late find, when all that came of it is used up. It was worth
 // it if that kept the caller busy for half the time that it took: the peer was busy
-// for as long. Else somebody else had the CPU.
+// for as long. Else somebody else had the CPU. A peer that fills a pipe with the
+// smallest messages takes half a millisecond, and ten times as long as it takes to
+// receive them, many by one call; but less than others have the CPU for.
 func (l *line) judge() {
 	if l.late == 0 {
 		return
 	}
-	if now := time.Since(began); now-l.found < l.late/2 {
+	worth := l.late / 2
+	if l.late < aSlice {
+		worth = l.late / 16
+	}
+	if now := time.Since(began); now-l.found < worth {
 		l.vain(l.late, now)
 	}
 	l.late = 0

@@ -53,3 +53,6 @@ func (k *Looker) Rest() time.Duration           { return k.l.rest }
 
 // TooLong is after how long a look was in vain though it found something.
 const TooLong = tooLong
+
+// ASlice is from when on it was not the peer alone that took it.
+const ASlice = aSlice

@@ -213,23 +213,25 @@ func TestLooksInVainRest(t *testing.T) {
 func TestLateFind(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		more int  // calls that find something at once
-		busy bool // and take as long as the late one
+		late time.Duration
+		busy float64 // how long what is behind it keeps the caller busy, of that
 		rest bool
 	}{
-		{"nothing behind it", 0, false, true},
-		{"little behind it", 3, false, true},
-		{"much behind it", 3, true, false},
+		{"nothing behind it", 2 * pipe.TooLong, 0, true},
+		{"small messages behind it", 2 * pipe.TooLong, 0.125, false},
+		{"nothing behind it after a slice", 2 * pipe.ASlice, 0, true},
+		{"small messages behind it after a slice", 2 * pipe.ASlice, 0.125, true},
+		{"much behind it after a slice", 2 * pipe.ASlice, 1, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			// Who does not run for a while may be taken for busy.
+			// Who does not run for a while may be taken for busy, or for late.
 			for end := time.Now().Add(hang); ; {
 				// The first two attempts find nothing, the third does, late.
 				script := []bool{false, false, true}
 				k := pipe.NewLooker(func() bool {
 					found := script[0]
 					if script = script[1:]; len(script) == 0 {
-						wait(2 * pipe.TooLong)
+						wait(tt.late)
 					}
 					return found
 				})
@@ -241,20 +243,19 @@ func TestLateFind(t *testing.T) {
 				if k.Rest() != 0 {
 					t.Fatalf("rests for %v, and has not seen what it brought", k.Rest())
 				}
-				for range tt.more {
+				for range 3 {
 					script = []bool{true, false}
 					if !k.Look(bg) || len(script) != 1 {
 						t.Fatalf("not at once; to come: %v", script)
 					}
-					if tt.busy {
-						wait(took)
-					}
+					wait(time.Duration(tt.busy * float64(took) / 3))
 				}
+				busy, planned := time.Since(start)-took, time.Duration(tt.busy*float64(took))
 				script = []bool{false, true, true}
 				k.Look(bg)
 				if rest := k.Rest(); rest >= pipe.MinRest == tt.rest {
 					return
-				} else if !tt.rest || time.Now().After(end) {
+				} else if took < tt.late*3/2 && busy < planned+took/32 || time.Now().After(end) {
 					t.Fatalf("then it rests for %v", rest)
 				}
 			}
