@@ -143,6 +143,13 @@
 // 1 MiB through a stream, 0.93 times as fast: the socket holds a fifth of it, so that
 // it takes 13 calls and 12.4 switches where C, asleep in one write, has 9.7.
 //
+// Neighbours. All that is said here of one CPU holds where nobody else wants it.
+// Somebody who computes there gets a slice of 1 to 2 ms by each yield, and a sleeper
+// would be woken before that is over. Pipes, mq and the adaptive waits of locks,
+// queues and rings notice and sleep, and try again now and then. Beside a busy loop
+// 64 KiB go through a pipe, a stream or packets at 0.4 to 0.6 of C's speed (0.05 if
+// they went on yielding), and a trip of 64 bytes takes 2 to 3 times as long as C's.
+//
 // Locks. A lock and its unlock are two locked instructions, in C as here, and
 // little else. So what glibc does besides decides: of its time Mutex takes 0.66 where
 // such an instruction takes 4.75 ns and 0.78 where it takes 7.5 (C's own, by two bare
