@@ -58,13 +58,17 @@ func Hold() *Holdings {
 // process's number in them, and not this one's. A file that nothing leads to any
 // more is held as long as the collector has not closed it, and Leaks does not
 // ask it to.
-func (h *Holdings) Leaks() []string {
+func (h *Holdings) Leaks() []string { return h.leaks(func() {}) }
+
+// leaks calls collect before each look but the first.
+func (h *Holdings) leaks(collect func()) []string {
 	for wait, end := time.Millisecond, time.Now().Add(leakPatience); ; wait *= 2 {
 		found := h.beyond(Hold())
 		if len(found) == 0 || time.Now().After(end) {
 			return found
 		}
 		time.Sleep(min(wait, 200*time.Millisecond))
+		collect()
 	}
 }
 
