@@ -29,7 +29,6 @@ type everyLock struct {
 	Event     futex.Event
 	Cond      futex.Cond
 	Barrier   futex.Barrier
-	Once      futex.Once
 }
 
 func newEveryLock() (*shm.Shared[everyLock], error) {
@@ -103,19 +102,19 @@ func breaks(fail func(func() error) error) error {
 
 // ofTheDead is the round of a lock whose owner was killed.
 func ofTheDead(fail func(func() error) error) error {
-	s, err := newEveryLock()
+	s, err := shm.New[guarded](nil)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	p, err := dieLocked.Start(bg, s)
+	p, err := lockAndDie.Start(bg, s)
 	if err != nil {
 		return err
 	}
 	if _, err := p.Wait(bg); !errors.As(err, new(*proc.ExitError)) {
 		return fmt.Errorf("the owner's end: %w", err)
 	}
-	m := &s.Ptr().Robust
+	m := &s.Ptr().Mu
 	op := func() error {
 		if err := m.Lock(); err != futex.ErrOwnerDead {
 			return fmt.Errorf("Lock: %w", err)
@@ -129,14 +128,6 @@ func ofTheDead(fail func(func() error) error) error {
 	}
 	return errors.Join(m.Unlock(), taken(m.TryLock()))
 }
-
-var dieLocked = proc.Register("futex_test/dieLocked", func(_ context.Context, s *shm.Shared[everyLock]) error {
-	if err := s.Ptr().Robust.Lock(); err != nil {
-		return err
-	}
-	unix.Kill(os.Getpid(), unix.SIGKILL)
-	select {}
-})
 
 // Every system call of every operation fails: the error says which and why,
 // nothing is left behind, and the lock is as if it had not been tried. But for
@@ -184,6 +175,7 @@ func TestErrnos(t *testing.T) {
 		}
 		return err
 	}
+	still := fuzz.Faults{Spare: []string{"futex_wake"}} // or who holds the lock sleeps on
 	rows := []row{
 		{"Attach", fuzz.Making(attach(f), lock), fuzz.Faults{}},
 		{"Attach without a file", fuzz.Making(attach(nil), lock), fuzz.Faults{}},
@@ -199,10 +191,11 @@ func TestErrnos(t *testing.T) {
 			_, err := futex.WakeBitset(&s.Ptr().Word, 1, 2)
 			return err
 		}, nil), fuzz.Faults{}},
+		{"Barrier.Wait", breaks, still},
+		{"RobustMutex.Lock of the dead", ofTheDead, fuzz.Faults{}},
 	}
-	rows = append(rows, row{"Barrier.Wait", breaks, fuzz.Faults{Spare: []string{"futex_wake"}}},
-		row{"RobustMutex.Lock of the dead", ofTheDead, fuzz.Faults{}})
 	me, other := futex.NewOwner(), futex.NewOwner()
+	wake := func(l *everyLock) error { l.Word.Store(1); _, err := futex.Wake(&l.Word, 1); return err }
 	waits := []wait{
 		{"Mutex.Lock", func(l *everyLock) error { l.Mutex.Lock(); return nil },
 			func(ctx context.Context, l *everyLock) error { return l.Mutex.LockContext(ctx) },
@@ -257,24 +250,23 @@ func TestErrnos(t *testing.T) {
 			func(l *everyLock) error { return errors.Join(l.Robust.Unlock(), taken(l.Robust.TryLock())) }},
 		{"WaitContext", nil,
 			func(ctx context.Context, l *everyLock) error { return futex.WaitContext(ctx, &l.Word, 0) },
-			func(l *everyLock) error { l.Word.Store(1); _, err := futex.Wake(&l.Word, 1); return err }, nil},
+			wake, nil},
 		{"WaitBitset", nil,
 			func(ctx context.Context, l *everyLock) error { return futex.WaitBitset(ctx, &l.Word, 0, 4) },
-			func(l *everyLock) error { l.Word.Store(1); _, err := futex.Wake(&l.Word, 1); return err }, nil},
+			wake, nil},
 		{"WaitUntil", nil,
 			func(ctx context.Context, l *everyLock) error {
 				return futex.WaitUntil(&l.Word, 0, time.Now().Add(hang))
 			},
-			func(l *everyLock) error { l.Word.Store(1); _, err := futex.Wake(&l.Word, 1); return err }, nil},
+			wake, nil},
 		{"WaitAny", nil,
 			func(ctx context.Context, l *everyLock) error {
 				_, err := futex.WaitAny(ctx, futex.Word{Addr: &l.Word})
 				return err
 			},
-			func(l *everyLock) error { l.Word.Store(1); _, err := futex.Wake(&l.Word, 1); return err }, nil},
+			wake, nil},
 	}
 	for _, w := range waits {
-		still := fuzz.Faults{Spare: []string{"futex_wake"}}
 		rows = append(rows, row{w.name, w.round(bg), still}, row{w.name + " with a context", w.round(canceller(t)), still})
 	}
 	sites, rounds := 0, 0

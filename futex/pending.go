@@ -53,15 +53,14 @@ func (p pin) unpin() {
 func giveHead() *robustHead {
 	tid := unix.Gettid()
 	threadHeads.Lock()
+	defer threadHeads.Unlock()
 	h := threadHeads.at[tid]
 	if h == nil {
-		if h, _ = newHead(0); h != nil {
-			threadHeads.at[tid] = h
+		var err error
+		if h, err = newHead(0); err != nil {
+			return nil
 		}
-	}
-	threadHeads.Unlock()
-	if h == nil {
-		return nil
+		threadHeads.at[tid] = h
 	}
 	h.pending.Store(0)
 	if setRobustList(h) != 0 {

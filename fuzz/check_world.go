@@ -235,9 +235,15 @@ func (w *World) GiveUp() bool {
 // Fail says that this step must never have happened.
 func (w *World) Fail(format string, args ...any) { w.failed = fmt.Errorf(format, args...) }
 
+// life is that of the process of a name.
+func (w *World) life(process int) byte {
+	w.checked(process-1, 0)
+	return w.s[w.proc(process-1)]
+}
+
 // Dying reports whether the process of that name was killed.
 func (w *World) Dying(process int) bool {
-	return process == 0 || w.s[w.checked(process-1, 0)-w.thrAt]&procDying != 0
+	return process == 0 || w.life(process)&procDying != 0
 }
 
 // FullyDead reports whether the process of that name was killed and all of its
@@ -246,7 +252,7 @@ func (w *World) FullyDead(process int) bool {
 	if process == 0 {
 		return true
 	}
-	if w.s[w.checked(process-1, 0)-w.thrAt] != procDying|guardianDead {
+	if w.life(process) != procDying|guardianDead {
 		return false
 	}
 	for t := range w.m.Threads {

@@ -22,10 +22,7 @@ func (o *Options) fill(sc *Scenario) (err error) {
 	if o.At < Instructions || o.At > Moments {
 		return fmt.Errorf("fuzz: Options.At is %d, want Instructions, Calls or Moments", o.At)
 	}
-	isNumber := func() bool { _, err := strconv.Atoi(o.Points); return err == nil }
-	if o.Points != "" && o.At == Moments && !isNumber() {
-		return fmt.Errorf("fuzz: Options.Points is %q: of moments there are as many as one likes, want a number", o.Points)
-	}
+	given := o.Points != ""
 	if o.Points == "" {
 		o.Points = os.Getenv("RAWIPC_KILLPOINTS")
 	}
@@ -35,7 +32,10 @@ func (o *Options) fill(sc *Scenario) (err error) {
 			o.Points = "4"
 		}
 	}
-	if o.At == Moments && !isNumber() {
+	if _, err := strconv.Atoi(o.Points); o.At == Moments && err != nil {
+		if given {
+			return fmt.Errorf("fuzz: Options.Points is %q: of moments there are as many as one likes, want a number", o.Points)
+		}
 		o.Points = "16"
 	}
 	if o.Seed == 0 {

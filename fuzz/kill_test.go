@@ -265,13 +265,13 @@ func TestRegisterOpPanics(t *testing.T) {
 
 // Nothing stays behind: no process, no descriptor.
 func TestKillEachLeavesNothing(t *testing.T) {
-	fds, kids := list("/proc/self/fd/*"), children()
+	fds, kids := list("/proc/self/fd/*"), fuzz.ChildrenNow()
 	fuzz.KillEach(t, unlockRight, options("3"))
 	fuzz.PauseEach(t, pairBroken, options("all"))
 	if after := list("/proc/self/fd/*"); after != fds {
 		t.Errorf("descriptors: %s before, %s after", fds, after)
 	}
-	if after := children(); after != kids {
+	if after := fuzz.ChildrenNow(); !slices.Equal(after, kids) {
 		t.Errorf("children: %q before, %q after", kids, after)
 	}
 }
@@ -286,14 +286,4 @@ func list(pattern string) string {
 		}
 	}
 	return strings.Join(open, " ")
-}
-
-func children() string {
-	all := ""
-	names, _ := filepath.Glob("/proc/self/task/*/children")
-	for _, name := range names {
-		data, _ := os.ReadFile(name)
-		all += string(data)
-	}
-	return all
 }

@@ -135,9 +135,8 @@ func (h *Holdings) descriptors() {
 }
 
 func (h *Holdings) threadsAndChildren() {
-	tasks := threadsOf("self")
-	h.Threads = len(tasks)
-	for _, pid := range childrenOf(tasks) {
+	h.Threads = len(threadsOf("self"))
+	for _, pid := range childrenNow() {
 		name, _ := os.ReadFile("/proc/" + pid + "/comm")
 		h.children[pid] = strings.TrimSpace(string(name))
 	}

@@ -10,3 +10,6 @@ func (h *Holdings) LeaksNow() []string { return h.beyond(Hold()) }
 
 // ThreadsOf is for the test of lists that end early.
 func ThreadsOf(pid string) []string { return threadsOf(pid) }
+
+// ChildrenNow are the numbers of this process's children.
+func ChildrenNow() []string { return childrenNow() }

@@ -33,20 +33,20 @@ func threadsOf(pid string) (tids []string) {
 	return tids
 }
 
-// childrenOf lists the children of this process by its threads. Those of a thread
-// that ends go to another, which may have been read already: two lists in a row
-// must agree.
-func childrenOf(tids []string) (pids []string) {
+// childrenNow lists the children of this process, thread by thread. Those of a
+// thread that ends go to another, which may have been read already: two lists in a
+// row must agree.
+func childrenNow() (pids []string) {
 	for try := range threadTries {
 		var now []string
-		for _, tid := range tids {
+		for _, tid := range threadsOf("self") {
 			list, _ := os.ReadFile("/proc/self/task/" + tid + "/children")
 			now = append(now, strings.Fields(string(list))...)
 		}
 		if try > 0 && slices.Equal(now, pids) {
 			break
 		}
-		pids, tids = now, threadsOf("self")
+		pids = now
 	}
 	return pids
 }

@@ -114,11 +114,14 @@ var features = map[string]func(errno syscall.Errno) []rule{
 // A result that go test has cached does not know of the variable: -count=1.
 func Without(call string) bool {
 	if _, known := calls[call]; !known && features[call] == nil {
-		panic(fmt.Sprintf("fuzz: Without(%q): want one of %s %s", call, strings.Join(sorted(features), " "), strings.Join(sorted(calls), " ")))
+		panic(fmt.Sprintf("fuzz: Without(%q): want one of %s", call, allWithout()))
 	}
 	_, without := withoutAs(call)
 	return without
 }
+
+// allWithout names all that can be withheld.
+func allWithout() string { return strings.Join(append(sorted(features), sorted(calls)...), " ") }
 
 // withoutAs tells also the name of the error, "" for ENOSYS.
 func withoutAs(call string) (errName string, without bool) {
@@ -148,8 +151,7 @@ func parseWithout(list string) (rules []rule, err error) {
 		case known:
 			rules = append(rules, rule{nr: nr, arg: -1, errno: errno})
 		default:
-			return nil, fmt.Errorf("fuzz: %s=%q: %q can't be withheld; want one of %s %s",
-				withoutEnv, list, name, strings.Join(sorted(features), " "), strings.Join(sorted(calls), " "))
+			return nil, fmt.Errorf("fuzz: %s=%q: %q can't be withheld; want one of %s", withoutEnv, list, name, allWithout())
 		}
 	}
 	return rules, nil

@@ -68,11 +68,7 @@ func TestSyscallConnWaits(t *testing.T) {
 	var sent atomic.Bool
 	done := make(chan error, 1)
 	go func() { done <- rc.Read(func(uintptr) bool { looks.Add(1); return sent.Load() }) }()
-	within(t, "the first look", func() {
-		for looks.Load() == 0 {
-			time.Sleep(time.Millisecond)
-		}
-	})
+	until(t, "looking", func() bool { return looks.Load() > 0 })
 	blocked()
 	sent.Store(true)
 	must(t, q.Send(t.Context(), []byte("x"), 1))

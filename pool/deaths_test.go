@@ -137,14 +137,7 @@ var nest = pool.Register("nest", func(ctx context.Context, path string) (int, er
 func TestNestedParentEnds(t *testing.T) {
 	p := newPool(t, 1)
 	for _, how := range []string{"killed", "cancelled"} {
-		path := t.TempDir() + "/pids"
-		if err := syscall.Mkfifo(path, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		f, err := os.OpenFile(path, os.O_RDWR, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		path, f := fifo(t)
 		ctx, cancel := context.WithCancel(bg)
 		call := nest.Go(ctx, p, path)
 		var pids [2]int64
@@ -157,7 +150,7 @@ func TestNestedParentEnds(t *testing.T) {
 		} else {
 			cancel()
 		}
-		_, err = call.Wait(within(t))
+		_, err := call.Wait(within(t))
 		if cancelled := errors.Is(err, context.Canceled); cancelled != (how == "cancelled") {
 			t.Errorf("%s: %v", how, err)
 		}

@@ -157,10 +157,6 @@ func TestErrnos(t *testing.T) {
 		fuzz.Round
 		fuzz.Faults
 	}
-	type blocking struct {
-		name string
-		fuzz.Round
-	}
 	rows := []row{
 		{name: "CreateAnon", Round: fuzz.Making(anon, grown)},
 		{name: "Create", Round: withName(name, fuzz.Making(func() (obj, error) { return create(name) }, grown))},
@@ -325,7 +321,10 @@ func TestErrnos(t *testing.T) {
 		}
 		write := func(e ends) error { return e.w.Send(ctx, long) }
 		read := func(e ends) error { _, err := e.r.Recv(ctx, make([]byte, 3000)); return err }
-		for _, r := range []blocking{
+		for _, r := range []struct {
+			name string
+			fuzz.Round
+		}{
 			{"Queue.Recv", fuzz.Blocking(numbers(0), recv, send, through)},
 			{"Queue.Send", fuzz.Blocking(numbers(1), send, recv, recv)},
 			{"Queue.Join", fuzz.Blocking(numbers(1), func(q *shm.Queue[int]) error { return q.Join(ctx) },
