@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // SetRechecks sets how often a waiter looks for a dead owner of a lock and of
@@ -68,6 +70,14 @@ func ForgetHeads() {
 	for i := range knownHeads {
 		knownHeads[i].Store(nil)
 	}
+}
+
+// HeadOf gives this thread, which has none yet, the robust list that the thread tid
+// had, as if it had its id.
+func HeadOf(tid int) {
+	threadHeads.Lock()
+	defer threadHeads.Unlock()
+	threadHeads.at[unix.Gettid()] = threadHeads.at[tid]
 }
 
 // Named names addr as a waiter does, and reports whether the kernel knows.

@@ -74,12 +74,14 @@ func giveHead() *robustHead {
 // has the same head from the start if that is glibc's. Else it has none yet, and
 // the kernel has said that the thread of the known one is no more: it clears
 // alive, which in a thread that the Go runtime has made is nobody else's business.
+// The head may have gone to a third thread since, of the first one's id: that
+// lives under another number.
 var knownHeads [1024]atomic.Pointer[knownHead]
 
 type knownHead struct {
 	base uintptr
 	head *robustHead
-	c    bool
+	life uint32 // what alive is as long as the thread lives; 0: the head is glibc's
 }
 
 // threadHead is the head of this thread, which gets one if it has none. It is
@@ -91,7 +93,7 @@ func threadHead() *robustHead {
 	if haveThreadBase() {
 		base, c = threadBase()
 		at = &knownHeads[uint64(base)*0x9e3779b97f4a7c15>>54]
-		if k := at.Load(); k != nil && k.base == base && (k.c || k.head.alive.Load() != 0) {
+		if k := at.Load(); k != nil && k.base == base && (k.life == 0 || k.head.alive.Load() == k.life) {
 			return k.head
 		}
 	}
@@ -100,13 +102,11 @@ func threadHead() *robustHead {
 		return nil
 	}
 	if h == nil {
-		if h = giveHead(); h != nil && at != nil && !c {
-			h.alive.Store(1)
-			clearAtExit(&h.alive)
-			at.Store(&knownHead{base, h, false})
+		if h = giveHead(); h != nil && at != nil && !c && h.live() {
+			at.Store(&knownHead{base, h, h.lives})
 		}
 	} else if c && h.offset == glibcOffset {
-		at.Store(&knownHead{base, h, true})
+		at.Store(&knownHead{base, h, 0})
 	}
 	return h
 }
