@@ -19,9 +19,7 @@ type robustHead struct {
 	offset  int            // from a node to its futex word
 	pending atomic.Uintptr // a node that is being dealt with, or 0
 
-	alive atomic.Uint32 // of a head that pinTo gave: lives, while its thread runs
-	lives uint32        // how many threads have had it
-	_     [32]byte      // a cache line of its own
+	_ [40]byte // a cache line of its own
 }
 
 // node is the private side of a robust lock: its place in a guardian's list,
@@ -168,15 +166,9 @@ func ownHead() (h *robustHead, ok bool) {
 	return h, e == 0
 }
 
-// live numbers this thread, whose head h is, and has the kernel clear the number
-// when the thread ends. It is false where the kernel refuses that.
-func (h *robustHead) live() bool {
-	h.lives = max(h.lives+1, 1)
-	h.alive.Store(h.lives)
-	if _, _, e := unix.RawSyscall(unix.SYS_SET_TID_ADDRESS, uintptr(unsafe.Pointer(&h.alive)), 0, 0); e != 0 {
-		h.alive.Store(0)
-	}
-	return h.alive.Load() != 0
+// hashOf has the address of base in its upper bits.
+func hashOf(base *byte) uint64 {
+	return uint64(uintptr(unsafe.Pointer(base))) * 0x9e3779b97f4a7c15 >> 54
 }
 
 func addressOfWord(w *atomic.Uint32) uintptr { return uintptr(unsafe.Pointer(w)) }

@@ -5,8 +5,6 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // SetRechecks sets how often a waiter looks for a dead owner of a lock and of
@@ -72,12 +70,11 @@ func ForgetHeads() {
 	}
 }
 
-// HeadOf gives this thread, which has none yet, the robust list that the thread tid
-// had, as if it had its id.
-func HeadOf(tid int) {
-	threadHeads.Lock()
-	defer threadHeads.Unlock()
-	threadHeads.at[unix.Gettid()] = threadHeads.at[tid]
+// Heads is how many heads there are of threads that had none.
+func Heads() int {
+	givenHeads.Lock()
+	defer givenHeads.Unlock()
+	return len(givenHeads.all)
 }
 
 // Named names addr as a waiter does, and reports whether the kernel knows.

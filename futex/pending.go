@@ -22,16 +22,9 @@ type pin struct {
 	saved uintptr
 }
 
-// threadHeads are the heads of threads that had none, by thread id. A thread
-// of the same id later finds the old one's, which the kernel has forgotten.
-var threadHeads = struct {
-	sync.Mutex
-	at map[int]*robustHead
-}{at: make(map[int]*robustHead)}
-
 // pinTo locks the goroutine to its thread and names addr. Where C code is in
 // the program, the thread may have glibc's head: its field is borrowed, as no C
-// runs on the thread until unpin.
+// runs on the thread until unpin, but what a caller's Context may call.
 func pinTo(addr *atomic.Uint32) pin {
 	runtime.LockOSThread()
 	h := threadHead()
@@ -50,63 +43,82 @@ func (p pin) unpin() {
 	runtime.UnlockOSThread()
 }
 
+// givenHeads are the heads of threads that had none.
+var givenHeads struct {
+	sync.Mutex
+	all  []givenHead
+	next int // to look at
+}
+
+type givenHead struct {
+	tid  int
+	head *robustHead
+}
+
+// giveHead gives this thread a head: a new one, or that of a thread which is no
+// more, of which the kernel has seen the list. It looks for such a one twice, so
+// that there are few more heads than there were ever threads at one time.
 func giveHead() *robustHead {
-	tid := unix.Gettid()
-	threadHeads.Lock()
-	defer threadHeads.Unlock()
-	h := threadHeads.at[tid]
-	if h == nil {
+	g, me := &givenHeads, givenHead{tid: unix.Gettid()}
+	g.Lock()
+	defer g.Unlock()
+	at := len(g.all)
+	for range min(2, at) {
+		g.next = (g.next + 1) % len(g.all)
+		if old := g.all[g.next]; unix.Tgkill(unix.Getpid(), old.tid, 0) == unix.ESRCH {
+			at, me.head = g.next, old.head
+			break
+		}
+	}
+	if me.head == nil {
 		var err error
-		if h, err = newHead(0); err != nil {
+		if me.head, err = newHead(0); err != nil {
 			return nil
 		}
-		threadHeads.at[tid] = h
 	}
-	h.pending.Store(0)
-	if setRobustList(h) != 0 {
+	me.head.pending.Store(0)
+	// Refused or not, it is another one's only after this thread's end.
+	if at == len(g.all) {
+		g.all = append(g.all, me)
+	} else {
+		g.all[at] = me
+	}
+	if setRobustList(me.head) != 0 {
 		return nil
 	}
-	return h
+	return me.head
 }
 
 // knownHeads save the system call that asks for a thread's head, where one
 // instruction tells threads apart. A thread that comes later at the same base
-// has the same head from the start if that is glibc's. Else it has none yet, and
-// the kernel has said that the thread of the known one is no more: it clears
-// alive, which in a thread that the Go runtime has made is nobody else's business.
-// The head may have gone to a third thread since, of the first one's id: that
-// lives under another number.
+// has the same head from the start if that is glibc's. If the base is the Go
+// runtime's, none comes there: the pointer to it keeps it from being given again.
 var knownHeads [1024]atomic.Pointer[knownHead]
 
 type knownHead struct {
-	base uintptr
+	base *byte
 	head *robustHead
-	life uint32 // what alive is as long as the thread lives; 0: the head is glibc's
 }
 
 // threadHead is the head of this thread, which gets one if it has none. It is
 // nil if the kernel refuses that, or if there is no memory for one.
 func threadHead() *robustHead {
-	var base uintptr
+	var base *byte
 	var c bool
 	var at *atomic.Pointer[knownHead]
 	if haveThreadBase() {
 		base, c = threadBase()
-		at = &knownHeads[uint64(base)*0x9e3779b97f4a7c15>>54]
-		if k := at.Load(); k != nil && k.base == base && (k.life == 0 || k.head.alive.Load() == k.life) {
+		at = &knownHeads[hashOf(base)%uint64(len(knownHeads))]
+		if k := at.Load(); k != nil && k.base == base {
 			return k.head
 		}
 	}
 	h, ok := ownHead()
-	if !ok {
-		return nil
+	if ok && h == nil {
+		h = giveHead()
 	}
-	if h == nil {
-		if h = giveHead(); h != nil && at != nil && !c && h.live() {
-			at.Store(&knownHead{base, h, h.lives})
-		}
-	} else if c && h.offset == glibcOffset {
-		at.Store(&knownHead{base, h, 0})
+	if h != nil && at != nil && (!c || h.offset == glibcOffset) {
+		at.Store(&knownHead{base, h})
 	}
 	return h
 }

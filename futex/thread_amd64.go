@@ -7,12 +7,11 @@ import (
 )
 
 // threadBase is the address of the thread's local storage, and whether C's
-// library laid that out; else it is the Go runtime's, which keeps its g there.
-// No two threads have the same at one time. It may be called only where the
-// kernel lets programs read it.
-//
-//go:noescape
-func threadBase() (base uintptr, c bool)
+// library laid that out; else it lies in what the Go runtime has of the thread,
+// which keeps its g there, and which the collector frees when the thread has ended
+// and nobody points to it. It may be called only where the kernel lets programs
+// read it.
+func threadBase() (base *byte, c bool)
 
 // glibcOffset is the offset in the head that glibc gives to each thread at its
 // start. Other libraries give theirs later, if at all.

@@ -1,6 +1,6 @@
 #include "textflag.h"
 
-// func threadBase() (base uintptr, c bool)
+// func threadBase() (base *byte, c bool)
 TEXT ·threadBase(SB), NOSPLIT, $0-9
 	RDFSBASEQ AX
 	MOVQ AX, base+0(FP)

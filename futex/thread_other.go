@@ -3,7 +3,7 @@
 package futex
 
 // Elsewhere no instruction tells threads apart.
-func threadBase() (base uintptr, c bool) { return 0, false }
-func haveThreadBase() bool               { return false }
+func threadBase() (base *byte, c bool) { return nil, false }
+func haveThreadBase() bool             { return false }
 
 const glibcOffset = 0
