@@ -2,9 +2,12 @@ package futex
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -99,6 +102,12 @@ func (c *Cond) Wait(ctx context.Context, m CondLocker) error {
 	}
 	err = c.await(ctx, s, q, w)
 	lockErr := m.condLock()
+	// A kernel that refuses to let us sleep, or to give memory, is asked again: the
+	// caller could not tell that he has no lock.
+	for errors.As(lockErr, new(*os.SyscallError)) {
+		time.Sleep(time.Millisecond)
+		lockErr = m.condLock()
+	}
 	if err == nil {
 		s.busy.Add(^uint64(0)) // the signal has arrived
 	}

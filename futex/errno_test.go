@@ -245,7 +245,9 @@ func TestErrnos(t *testing.T) {
 					return err
 				}
 				l.Word.Store(1)
-				return errors.Join(l.Cond.Broadcast(), l.Robust.Unlock())
+				err := l.Cond.Broadcast()
+				time.Sleep(3 * time.Millisecond) // the woken one has to wait for the lock, too
+				return errors.Join(err, l.Robust.Unlock())
 			},
 			func(l *everyLock) error { return errors.Join(l.Robust.Unlock(), taken(l.Robust.TryLock())) }},
 		{"WaitContext", nil,
