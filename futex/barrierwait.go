@@ -122,7 +122,7 @@ func (b *Barrier) wait(ctx context.Context, t ticket) error {
 		if slept && b.pair() {
 			futexWake(w, 1, matchAny)
 		}
-		if long, err = sleepOnBoth(ctx, &b.state, v, &b.ends, ends, long); err != nil {
+		if long, err = sleepOnBoth(ctx, &b.state, v, &b.ends, ends, long && p.told()); err != nil {
 			return b.leave(t, err)
 		}
 		slept = true

@@ -94,6 +94,11 @@
 //
 // Linux 5.4 has all that is needed. Since 5.16 there is futex_waitv; where it is missing, or a filter forbids it, [WaitAny]
 // sleeps in slices of 10 ms, and cancelling takes the way that is described above.
+// Since 6.2 the kernel wakes the next sleeper for one that is killed with a wake;
+// before, or where a filter forbids get_robust_list or set_robust_list, all that
+// sleep on a lock, a semaphore or a barrier look around four times a second. (In
+// one of several processes alone a filter must not: what that one has changed and
+// not yet said when it dies, those who sleep in the others may not learn.)
 // Processes in different PID namespaces can't share a robust lock. On amd64 and
 // arm64 spinning uses the CPU's own pause; the other architectures are compiled,
 // not tested.

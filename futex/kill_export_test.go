@@ -77,6 +77,22 @@ func Heads() int {
 	return len(givenHeads.all)
 }
 
+// Told reports whether the kernel knows what threads sleep on.
+func Told() bool {
+	var word atomic.Uint32
+	p := pinTo(&word)
+	defer p.unpin()
+	return p.told()
+}
+
+var reallyWakes = wakesForTheDead
+
+// TellKernel says whether threads tell it, in a process in which nobody waits yet.
+func TellKernel(ok bool) { wakesForTheDead = ok && reallyWakes }
+
+// Since is for its test.
+var Since = since
+
 // Named names addr as a waiter does, and reports whether the kernel knows.
 func Named(addr *atomic.Uint32) bool {
 	p := pinTo(addr)

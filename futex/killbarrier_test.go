@@ -77,6 +77,17 @@ func barrierOp(name string, parties int, build func(l *lobby) fuzz.Op) *fuzz.Sce
 	})
 }
 
+func lastParty(l *lobby) fuzz.Op {
+	return fuzz.Op{
+		Do: l.wait,
+		Casts: []fuzz.Cast{
+			cast("two sleepers", l.breaker(), l.party(fuzz.Asleep), l.party(fuzz.Asleep)),
+			cast("next round", l.breaker(), l.party(fuzz.Asleep), l.party(fuzz.Asleep), l.party(fuzz.AtPoint), l.party(fuzz.AtPoint)),
+			cast("one inside", l.breaker(), l.insider(), l.party(fuzz.Asleep)),
+		},
+	}
+}
+
 // second comes when the victim sleeps, or is no more: then in vain if it had not
 // arrived.
 func (l *lobby) second() fuzz.Peer {
@@ -109,17 +120,8 @@ var (
 			},
 		}
 	})
-	killLast = barrierOp("barrier last", 3, func(l *lobby) fuzz.Op {
-		return fuzz.Op{
-			Do: l.wait,
-			Casts: []fuzz.Cast{
-				cast("two sleepers", l.breaker(), l.party(fuzz.Asleep), l.party(fuzz.Asleep)),
-				cast("next round", l.breaker(), l.party(fuzz.Asleep), l.party(fuzz.Asleep), l.party(fuzz.AtPoint), l.party(fuzz.AtPoint)),
-				cast("one inside", l.breaker(), l.insider(), l.party(fuzz.Asleep)),
-			},
-		}
-	})
-	killAct = barrierOp("barrier action", 2, func(l *lobby) fuzz.Op {
+	killLast = barrierOp("barrier last", 3, lastParty)
+	killAct  = barrierOp("barrier action", 2, func(l *lobby) fuzz.Op {
 		return fuzz.Op{
 			Do: func() error {
 				_, err := l.barrier.WaitFunc(bg, func() error { return nil })

@@ -23,6 +23,7 @@ const condPages = 2 * 4096
 
 // placed maps a scenario's state to a T.
 func placed[T any](s *fuzz.Segment) (*T, *futex.Region) {
+	futex.TellKernel(true)
 	futex.SetLookAround(10 * time.Millisecond)
 	r, err := futex.Attach(s.Mem, s.File)
 	if err != nil {

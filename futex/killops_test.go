@@ -23,9 +23,17 @@ import (
 
 const killPage = 4096
 
+// noTimer is when timers help, where the kernel does without; elsewhere they must.
+func noTimer() time.Duration {
+	if futex.TellKernel(true); futex.Told() {
+		return 20 * time.Second
+	}
+	return 10 * time.Millisecond
+}
+
 // attached maps a scenario's state to a T, in a region of its own.
 func attached[T any](s *fuzz.Segment, page int) (*T, *futex.Region) {
-	futex.SetRechecks(20*time.Second, 10*time.Millisecond)
+	futex.SetRechecks(noTimer(), 10*time.Millisecond)
 	futex.SetMutexSpins(2) // a look is many points, and like the next
 	mem := s.Mem[page*killPage : (page+1)*killPage]
 	r, err := futex.Attach(mem, s.File)

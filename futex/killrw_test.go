@@ -201,8 +201,8 @@ func rwOp(name string, others int32, build func(w *rwWard) fuzz.Op) *fuzz.Scenar
 }
 
 func rwAttached[T any](s *fuzz.Segment) (*T, *futex.Region) {
-	futex.SetLookAround(20 * time.Second)
-	futex.SetRechecks(20*time.Second, 10*time.Millisecond)
+	futex.SetLookAround(noTimer())
+	futex.SetRechecks(noTimer(), 10*time.Millisecond)
 	futex.SetMutexSpins(2) // each look is many points, and like the last
 	r, err := futex.Attach(s.Mem, s.File)
 	if err != nil {

@@ -116,26 +116,30 @@ var (
 			cast("rival and barger", k.heir(false), k.sleeper(fuzz.AtPoint, k.pass), k.barger()),
 		}}
 	})
-	killAcquireWoken = semOp("acquire woken", 0, func(k *tokens) fuzz.Op {
-		return fuzz.Op{Casts: []fuzz.Cast{
-			cast("nobody", k.heir(true)),
-			cast("sleeper", k.heir(true), k.sleeper(fuzz.Behind, k.pass)),
-			cast("sleeper and barger", k.heir(true), k.sleeper(fuzz.Behind, k.pass), k.barger()),
-			cast("sleepers inside", k.heir(true), k.insider(k.pass), k.insider(k.pass), k.sleeper(fuzz.Asleep, k.pass)),
-		}}
-	})
-	killRelease = semOp("release", 0, func(k *tokens) fuzz.Op {
-		return fuzz.Op{
-			Do: k.sem.Release,
-			Casts: []fuzz.Cast{
-				cast("nobody", k.heir(false)),
-				cast("sleeper", k.heir(false), k.sleeper(fuzz.Asleep, k.pass)),
-				cast("sleeper and barger", k.heir(false), k.sleeper(fuzz.Asleep, k.pass), k.barger()),
-				cast("sleepers inside", k.heir(false), k.insider(k.pass), k.insider(k.pass), k.sleeper(fuzz.Asleep, k.pass)),
-			},
-		}
-	})
+	killAcquireWoken = semOp("acquire woken", 0, acquireWoken)
+	killRelease      = semOp("release", 0, release)
 )
+
+func acquireWoken(k *tokens) fuzz.Op {
+	return fuzz.Op{Casts: []fuzz.Cast{
+		cast("nobody", k.heir(true)),
+		cast("sleeper", k.heir(true), k.sleeper(fuzz.Behind, k.pass)),
+		cast("sleeper and barger", k.heir(true), k.sleeper(fuzz.Behind, k.pass), k.barger()),
+		cast("sleepers inside", k.heir(true), k.insider(k.pass), k.insider(k.pass), k.sleeper(fuzz.Asleep, k.pass)),
+	}}
+}
+
+func release(k *tokens) fuzz.Op {
+	return fuzz.Op{
+		Do: k.sem.Release,
+		Casts: []fuzz.Cast{
+			cast("nobody", k.heir(false)),
+			cast("sleeper", k.heir(false), k.sleeper(fuzz.Asleep, k.pass)),
+			cast("sleeper and barger", k.heir(false), k.sleeper(fuzz.Asleep, k.pass), k.barger()),
+			cast("sleepers inside", k.heir(false), k.insider(k.pass), k.insider(k.pass), k.sleeper(fuzz.Asleep, k.pass)),
+		},
+	}
+}
 
 // Owned tokens are never lost: nobody replaces any, and in the end there is one.
 var (

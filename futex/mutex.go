@@ -93,7 +93,7 @@ func (m *Mutex) lockSlow(ctx context.Context) error {
 	// Whoever leaves with an error has failed to take the lock once more since
 	// its last wake, and has left the word contended: the wake is not lost.
 	for m.state.Swap(contended) != unlocked {
-		if err := WaitContext(ctx, &m.state, contended); err != nil {
+		if err := p.sleep(ctx, &m.state, contended); err != nil {
 			if m.state.Swap(contended) == unlocked {
 				break
 			}

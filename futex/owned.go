@@ -213,10 +213,10 @@ func (s *Semaphore) reclaim(r *Region) int {
 var reclaimEvery = 250 * time.Millisecond
 
 // sleepAndReclaim sleeps for that long at most, then looks.
-func (s *Semaphore) sleepAndReclaim(ctx context.Context, v uint64) error {
+func (s *Semaphore) sleepAndReclaim(ctx context.Context, p pin, v uint64) error {
 	r := regionOf(addressOfState(&s.state))
 	if r == nil {
-		return sleepOn(ctx, &s.state, v)
+		return p.sleep(ctx, lowWord(&s.state), lowPart(v))
 	}
 	var ts unix.Timespec
 	err := wait(ctx, lowWord(&s.state), lowPart(v), matchAny, monotonicAfter(reclaimEvery, &ts))

@@ -1,6 +1,9 @@
 package futex
 
 import (
+	"context"
+	"fmt"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -17,6 +20,9 @@ import (
 // The kernel does so only where the word's low 30 bits are 0, and would write
 // into the word if they were the dying thread's id. So a word that is named
 // holds no count there.
+//
+// Where the kernel is not told, sleepers look around (see sleep): where it refuses
+// robust lists, or is older than Linux 6.2.
 type pin struct {
 	head  *robustHead
 	saved uintptr
@@ -27,9 +33,12 @@ type pin struct {
 // runs on the thread until unpin, but what a caller's Context may call.
 func pinTo(addr *atomic.Uint32) pin {
 	runtime.LockOSThread()
+	if !wakesForTheDead {
+		return pin{}
+	}
 	h := threadHead()
 	if h == nil {
-		return pin{} // the re-checks remain
+		return pin{}
 	}
 	p := pin{h, h.pending.Load()}
 	h.pending.Store(addressOfWord(addr) - uintptr(h.offset))
@@ -41,6 +50,38 @@ func (p pin) unpin() {
 		p.head.pending.Store(p.saved)
 	}
 	runtime.UnlockOSThread()
+}
+
+// told reports whether the kernel knows of p.
+func (p pin) told() bool { return p.head != nil }
+
+// wakesForTheDead says that the kernel looks at the low 30 bits of the word alone.
+// Before Linux 6.2 it wakes nobody while the word says that somebody may sleep;
+// that later ones of some older series do is not to be seen from here.
+var wakesForTheDead = sinceLinux(6, 2)
+
+func sinceLinux(major, minor int) bool {
+	var u unix.Utsname
+	return unix.Uname(&u) == nil && since(major, minor, unix.ByteSliceToString(u.Release[:]))
+}
+
+func since(major, minor int, release string) bool {
+	var a, b int
+	n, _ := fmt.Sscanf(release, "%d.%d", &a, &b)
+	return n == 2 && (a > major || a == major && b >= minor)
+}
+
+// sleep is [WaitContext] on the word that p names, but over after lookAround where
+// the kernel is not told: there a wake may have gone with a thread that died.
+func (p pin) sleep(ctx context.Context, addr *atomic.Uint32, old uint32) error {
+	if p.told() {
+		return WaitContext(ctx, addr, old)
+	}
+	var ts unix.Timespec
+	if err := wait(ctx, addr, old, matchAny, monotonicAfter(lookAround, &ts)); err != os.ErrDeadlineExceeded {
+		return err
+	}
+	return nil
 }
 
 // givenHeads are the heads of threads that had none.

@@ -11,6 +11,9 @@ import (
 // What is remembered of a thread is not taken for another one's, which the
 // runtime keeps at the same place: threads end here with their goroutines.
 func TestNamedOnNewThreads(t *testing.T) {
+	if !futex.Told() {
+		t.Skip("the kernel is not told what threads sleep on")
+	}
 	word := newShared[atomic.Uint32](t).Ptr()
 	named := make(chan bool)
 	for range times(100, 400, 2000) {

@@ -74,7 +74,8 @@ const (
 // recheck is how often a waiter looks whether the owner is alive, for what the
 // kernel can't mark: the 2,049th lock of a thread, or an owner that took the
 // lock when its guardian was dead already. Tests show, by making it long, that
-// nothing else needs it; only slow paths read it.
+// nothing else needs it where the kernel is told who sleeps (see pin); only slow
+// paths read it.
 var recheck = 250 * time.Millisecond
 
 func free(v uint64) bool      { return v&(tidMask|ownerDied) == 0 }

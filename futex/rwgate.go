@@ -67,7 +67,8 @@ func (m *RWMutex) waitGate(ctx context.Context) error {
 // of these has died. It is shorter in tests.
 var lookAround = 250 * time.Millisecond
 
-// sleepSome is sleepOn for no longer than that.
+// sleepSome sleeps on the low half of v for no longer than that. The caller has
+// pinned the thread to the word and set waiters in v.
 func sleepSome(ctx context.Context, state *atomic.Uint64, v uint64) (timedOut bool, err error) {
 	var ts unix.Timespec
 	err = wait(ctx, lowWord(state), lowPart(v), matchAny, monotonicAfter(lookAround, &ts))

@@ -144,7 +144,7 @@ func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) 
 			}
 			v = to
 		}
-		if err := s.sleep(ctx, v); err != nil {
+		if err := s.sleep(ctx, p, v); err != nil {
 			return err
 		}
 	}
@@ -161,13 +161,13 @@ func (s *Semaphore) passOn() {
 }
 
 // sleep waits for a token, or until it is time to look for dead owners; without
-// futex_waitv it always looks for them.
-func (s *Semaphore) sleep(ctx context.Context, v uint64) error {
-	if w := &s.owned.watched; w.Load() == 0 && haveWaitv() {
+// futex_waitv, or where the kernel is not told, it always looks for them.
+func (s *Semaphore) sleep(ctx context.Context, p pin, v uint64) error {
+	if w := &s.owned.watched; w.Load() == 0 && haveWaitv() && p.told() {
 		_, err := WaitAny(ctx, Word{w, 0}, Word{lowWord(&s.state), lowPart(v)})
 		return err
 	}
-	return s.sleepAndReclaim(ctx, v)
+	return s.sleepAndReclaim(ctx, p, v)
 }
 
 func (s *Semaphore) release() error {

@@ -23,15 +23,10 @@ import (
 // sees waiters. The bit is only ever cleared by a call that wakes all.
 const phase = 1 << 30
 
-// sleepOn sleeps on the low half of v, as long as state has it. The caller has
-// pinned the thread to the word and set waiters in v.
-func sleepOn(ctx context.Context, state *atomic.Uint64, v uint64) error {
-	return wait(ctx, lowWord(state), lowPart(v), matchAny, nil)
-}
-
-// sleepOnBoth is sleepOn where phase may have changed twice since v was loaded:
-// it sleeps only if turn, a word that does not come back, has its old value
-// too. As the kernel takes long to look at two words, the first sleep is on the
+// sleepOnBoth sleeps on the low half of v, as long as state has it. The caller has
+// pinned the thread to the word and set waiters in v. As phase may have changed
+// twice since v was loaded, it sleeps only if turn, a word that does not come
+// back, has its old value too. As the kernel takes long to look at two words, the first sleep is on the
 // state alone, for lookAround at most: who was kept so long between his load and
 // his sleep, for two changes, oversleeps by that. It reports whether the
 // next sleep has to be long. Kernels before 5.16 can't look at both, and there
