@@ -27,8 +27,8 @@ type Faults struct {
 
 	// Spare names calls that never fail, such as "munmap", or "futex_wake" for
 	// the futex(2) that wakes: a kernel refuses it for a bad address only, and
-	// whoever it was for would sleep on. close is always spared: it frees the
-	// descriptor whatever it returns.
+	// whoever it was for would sleep on. "futex" is all of futex(2). close is
+	// always spared: it frees the descriptor whatever it returns.
 	Spare []string
 }
 
@@ -119,6 +119,7 @@ func failOnce(t testing.TB, r *refuser, o *Faults, n int, errno syscall.Errno, r
 	calls := 0
 	var result, lost error
 	watchdog := time.AfterFunc(failPatience, func() {
+		debug.SetTraceback("all")
 		panic(fmt.Sprintf("fuzz: %s: the round with %s at system call %d hangs", t.Name(), unix.ErrnoName(errno), n))
 	})
 	err := round(func(op func() error) error {
@@ -223,7 +224,9 @@ func spared(names []string) (nrs []uint32, err error) {
 		if !ok {
 			return nil, fmt.Errorf("fuzz: FailEach can't spare %q; want some of %s", name, strings.Join(sorted(all), " "))
 		}
-		nrs = append(nrs, nr)
+		if nrs = append(nrs, nr); name == "futex" {
+			nrs = append(nrs, futexWakes)
+		}
 	}
 	return nrs, nil
 }

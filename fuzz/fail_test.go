@@ -7,11 +7,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rawipc/rawipc/futex"
 	"github.com/rawipc/rawipc/fuzz"
 )
 
@@ -46,6 +49,38 @@ func TestFailEachCounts(t *testing.T) {
 	})
 	if want := []int{1, 2, 3, 0}; !slices.Equal(refused, want) || rep.Sites != 3 || rep.Rounds != 3 || rep.Tolerated != 0 {
 		t.Errorf("refused %v and %+v, want %v", refused, rep, want)
+	}
+}
+
+// What is spared never fails; futex(2) is one call by its name, and its wakes are
+// one by theirs.
+func TestFailEachSpares(t *testing.T) {
+	var word atomic.Uint32
+	for _, c := range []struct {
+		spare []string
+		sites int
+	}{
+		{nil, 3}, {[]string{"futex_wake"}, 2}, {[]string{"futex"}, 1}, {[]string{"futex", "fcntl"}, 0},
+	} {
+		rep := fuzz.FailEach(t, &fuzz.Faults{Errnos: []unix.Errno{unix.EXFULL}, Spare: c.spare}, func(fail func(func() error) error) error {
+			fail(func() error {
+				_, err := unix.FcntlInt(0, unix.F_GETFD, 0)
+				if err == nil {
+					_, err = futex.Wake(&word, 1)
+				}
+				if err == nil {
+					err = futex.Wait(&word, 1) // another value: it returns at once
+				}
+				if e := syscall.Errno(0); errors.As(err, &e) {
+					return os.NewSyscallError("call", e)
+				}
+				return err
+			})
+			return nil
+		})
+		if rep.Sites != c.sites {
+			t.Errorf("%q spared: %d calls can fail, want %d", c.spare, rep.Sites, c.sites)
+		}
 	}
 }
 
