@@ -16,7 +16,7 @@ func TestNamedOnNewThreads(t *testing.T) {
 	}
 	word := newShared[atomic.Uint32](t).Ptr()
 	named := make(chan bool)
-	for range times(100, 400, 2000) {
+	for range times(50, 150, 2000) {
 		for range 4 {
 			go func() {
 				runtime.LockOSThread()

@@ -18,7 +18,7 @@ func TestCondModel(t *testing.T) {
 		{"4, giving up", cond{processes: 4, giveUps: 1}, 0},
 		{"4, 1 crash", cond{processes: 4, crashes: 1}, 0},
 		{"4, 1 crash, late", cond{processes: 4, crashes: 1, late: fuzz.LateAny}, 0},
-		{"5, 1 crash", cond{processes: 5, crashes: 1}, 1},
+		{"5, 1 crash", cond{processes: 5, crashes: 1}, 2},
 		{"5, 2 crashes, giving up", cond{processes: 5, crashes: 2, giveUps: 1}, 1},
 		{"6, 2 crashes", cond{processes: 6, crashes: 2}, 2},
 	} {

@@ -23,7 +23,7 @@ func TestQueueModel(t *testing.T) {
 		{"1 to 1, 2 crashes, closed", queue{senders: 1, each: 1, closers: 1, receivers: 1, crashes: 2, giveUps: 1, late: late}, 2},
 		{"2 to 2", queue{senders: 2, each: 1, receivers: 2, crashes: 1}, 2},
 		{"1 to a notifier", queue{senders: 1, each: 1, notifiers: 1, crashes: 2, giveUps: 1, late: late}, 0},
-		{"1 to a receiver and a notifier", queue{senders: 1, each: 1, receivers: 1, notifiers: 1, crashes: 1, late: late}, 1},
+		{"1 to a receiver and a notifier", queue{senders: 1, each: 1, receivers: 1, notifiers: 1, crashes: 1, late: late}, 2},
 		{"2 to a notifier", queue{senders: 2, each: 1, notifiers: 1, crashes: 1, late: late}, 0},
 		{"1 to 2 notifiers", queue{senders: 1, each: 1, notifiers: 2, crashes: 1, late: late}, 0},
 		{"1 to a notifier, closed", queue{senders: 1, each: 1, closers: 1, notifiers: 1, crashes: 1, giveUps: 1, late: late}, 2},
