@@ -141,7 +141,7 @@ func TestCase147AllButOne(t *testing.T) {
 	g.came(t, 3)
 	for i := range 100 {
 		p := all[i%3]
-		does(t, p.Signal(unix.SIGURG))
+		poke(p.Pid())
 		if i%20 == 0 {
 			stopped(t, p)
 			does(t, p.Signal(unix.SIGCONT))

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -191,8 +192,21 @@ func outlastsDeadlines(t *testing.T) {
 	var w atomic.Uint32
 	var m futex.Mutex
 	m.Lock()
+	s := newShared[clocked](t)
+	c := s.Ptr()
+	if err := errors.Join(c.Robust.Lock(), c.RW.Lock(), c.Mu.Lock()); err != nil {
+		t.Fatal(err)
+	}
+	waits := map[string]func(context.Context) error{
+		"Mutex.LockContext":       m.LockContext,
+		"RobustMutex.LockContext": c.Robust.LockContext,
+		"RWMutex.LockContext":     c.RW.LockContext,
+		"RWMutex.RLockContext":    c.RW.RLockContext,
+		"Semaphore.Acquire":       c.Sem.Acquire,
+		"Cond.Wait":               func(ctx context.Context) error { return c.Cond.Wait(ctx, &c.Mu) },
+	}
+	const wait = 30 * time.Millisecond
 	for range 5 {
-		const wait = 30 * time.Millisecond
 		begin := time.Now()
 		err := futex.WaitUntil(&w, 0, begin.Add(wait))
 		if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took < wait || took > hang {
@@ -204,20 +218,34 @@ func outlastsDeadlines(t *testing.T) {
 		if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took < wait/2 || took > hang {
 			t.Errorf("by the wall clock: %v after %v, want %v", err, took, wait)
 		}
-		begin = time.Now()
-		ctx, cancel := context.WithTimeout(bg, wait)
-		err = m.LockContext(ctx)
-		if took := time.Since(begin); err != context.DeadlineExceeded || took < wait || took > hang {
-			t.Errorf("LockContext: %v after %v, want %v", err, took, wait)
+		var all sync.WaitGroup
+		for name, f := range waits {
+			all.Go(func() {
+				begin := time.Now()
+				ctx, cancel := context.WithTimeout(bg, wait)
+				defer cancel()
+				err := f(ctx)
+				if took := time.Since(begin); err != context.DeadlineExceeded || took < wait || took > hang {
+					t.Errorf("%s: %v after %v, want %v", name, err, took, wait)
+				}
+			})
 		}
-		cancel()
+		all.Wait()
 	}
 	// A robust lock's waiter re-checks by the same clock.
-	s := newShared[guarded](t)
-	killedHolder(t, s)
-	if err := s.Ptr().Mu.LockContext(within(t)); err != futex.ErrOwnerDead {
+	g := newShared[guarded](t)
+	killedHolder(t, g)
+	if err := g.Ptr().Mu.LockContext(within(t)); err != futex.ErrOwnerDead {
 		t.Error(err)
 	}
+}
+
+// clocked is what can be waited for until a time.
+type clocked struct {
+	Robust, Mu futex.RobustMutex
+	RW         futex.RWMutex
+	Sem        futex.Semaphore
+	Cond       futex.Cond
 }
 
 // robustList is the kernel's struct robust_list_head.

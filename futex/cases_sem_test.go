@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,10 +24,19 @@ import (
 func TestCase108Bounds(t *testing.T) {
 	sem := &newShared[arena](t).Ptr().Sem
 	most := futex.MaxTokens
+	if err := sem.Init(2, 3); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range [][2]int{{3, 2}, {-1, 2}, {0, -1}, {most + 1, 0}, {0, most + 1}} {
-		if err := sem.Init(c[0], c[1]); !errors.Is(err, unix.EINVAL) {
-			t.Errorf("Init(%d, %d): %v", c[0], c[1], err)
+		if err := sem.Init(c[0], c[1]); !errors.Is(err, unix.EINVAL) || sem.Value() != 2 {
+			t.Errorf("Init(%d, %d): %v, now %d, want 2 as before", c[0], c[1], err, sem.Value())
 		}
+	}
+	if err := sem.Release(); err != nil {
+		t.Errorf("the third of 3: %v", err)
+	}
+	if err := sem.Release(); !errors.Is(err, unix.EOVERFLOW) {
+		t.Errorf("the fourth of 3: %v", err)
 	}
 	for _, c := range [][2]int{{futex.MaxTokens, 0}, {futex.MaxTokens, futex.MaxTokens}, {1, 1}} {
 		if err := sem.Init(c[0], c[1]); err != nil {
@@ -76,19 +87,19 @@ func TestCase111EndedContext(t *testing.T) {
 	}
 }
 
-// storm sends this process the runtime's own signal, which does nothing, until
-// the test ends.
+// storm sends this process's threads the runtime's own signal, which does nothing,
+// until the test ends.
 func storm(t *testing.T) {
 	stop := make(chan struct{})
 	var out sync.WaitGroup
 	out.Go(func() {
-		for tick := time.NewTicker(500 * time.Microsecond); ; {
+		for tick := time.NewTicker(time.Millisecond); ; {
 			select {
 			case <-stop:
 				tick.Stop()
 				return
 			case <-tick.C:
-				unix.Kill(os.Getpid(), unix.SIGURG)
+				poke(os.Getpid())
 			}
 		}
 	})
@@ -96,6 +107,17 @@ func storm(t *testing.T) {
 		close(stop)
 		out.Wait()
 	})
+}
+
+// poke sends that signal to each thread: one for the process as a whole goes to
+// its first thread nearly always, and whoever sleeps on another sees none.
+func poke(pid int) {
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+	for _, name := range tasks {
+		if tid, err := strconv.Atoi(filepath.Base(name)); err == nil {
+			unix.Tgkill(pid, tid, unix.SIGURG)
+		}
+	}
 }
 
 func TestCase112Signals(t *testing.T) {

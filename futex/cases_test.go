@@ -109,7 +109,7 @@ var cases = []struct {
 	{number: 138, tests: "TestCase138BroadcastThenUnmap TestCase138WokenThenUnmap TestCase138MappedTwice"},
 	{number: 139, tests: "TestCase139NewWaitersWakeNobody"},
 	{number: 140, tests: "TestCase140OwnerKilledInTheChain"},
-	{number: 141, tests: "TestCase141OwnerDies"},
+	{number: 141, tests: "TestCase141OwnerDies TestCase141LockGivenUp"},
 	{number: 142, tests: "TestCase142KilledWaiter TestCase142FalseMark TestKillPointsCondWait"},
 	{number: 143, tests: "TestCase143NotTheLock TestCase143DeadMansLock TestCase143Room"},
 	{number: 144, tests: "TestKillPointsCondSignal"},

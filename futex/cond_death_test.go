@@ -83,6 +83,37 @@ func TestCase141OwnerDies(t *testing.T) {
 	}
 }
 
+// Of two that are woken behind a death, the first gives the lock up: the second
+// comes back without it.
+func TestCase141LockGivenUp(t *testing.T) {
+	s := newShared[hall](t)
+	h := s.Ptr()
+	done := make(chan error)
+	for range 2 {
+		go func() {
+			does(t, h.enter(within(t)))
+			h.Came++
+			err := h.Cond.Wait(within(t), &h.Mu)
+			if err == futex.ErrOwnerDead {
+				does(t, h.Mu.Unlock()) // unmarked
+			} else if e := h.Mu.Unlock(); !errors.Is(e, unix.EPERM) {
+				t.Errorf("Unlock of a lock that was given up: %v", e)
+			}
+			done <- err
+		}()
+	}
+	h.came(t, 2)
+	d, err := signalAndDie.Start(within(t), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Wait(bg)
+	if first, second := <-done, <-done; first != futex.ErrOwnerDead && second != futex.ErrOwnerDead ||
+		first != futex.ErrNotRecoverable && second != futex.ErrNotRecoverable {
+		t.Errorf("%v and %v, want %v and %v", first, second, futex.ErrOwnerDead, futex.ErrNotRecoverable)
+	}
+}
+
 // A waiter is killed at each stage, and what was owed to it goes to another.
 func TestCase142KilledWaiter(t *testing.T) {
 	for _, row := range []struct {

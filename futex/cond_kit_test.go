@@ -49,6 +49,10 @@ func (h *hall) wait(ctx context.Context, me int64) error {
 	if err := h.entered(h.Cond.Wait(ctx, &h.Mu)); err != nil {
 		return errors.Join(err, h.Mu.Unlock())
 	}
+	if ok, err := h.Mu.TryLock(); ok || err != nil {
+		err = fmt.Errorf("Wait returned without the lock: TryLock says %t, %v", ok, err)
+		return errors.Join(err, h.Mu.Unlock())
+	}
 	n := h.Woken.Add(1)
 	if n <= int64(len(h.Order)) {
 		h.Order[n-1] = me

@@ -113,21 +113,18 @@ func TestCase044BadMemory(t *testing.T) {
 	}
 }
 
-// Signals neither end a wait nor lengthen it.
+// Signals neither end a wait nor lengthen it, of a word or of a lock.
 func TestCase045Signals(t *testing.T) {
+	storm(t)
+	a := newShared[arena](t).Ptr()
+	a.Mutex.Lock()
+	if err := a.Robust.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	locked := make(chan error, 2)
+	go func() { locked <- a.Mutex.LockContext(within(t)) }()
+	go func() { locked <- a.Robust.LockContext(within(t)) }()
 	var w atomic.Uint32
-	stop := make(chan struct{})
-	var storm sync.WaitGroup
-	storm.Go(func() {
-		for pid := os.Getpid(); ; time.Sleep(time.Millisecond) {
-			select {
-			case <-stop:
-				return
-			default:
-				unix.Kill(pid, unix.SIGURG) // the runtime's own, without effect
-			}
-		}
-	})
 	for range 3 {
 		const wait = 300 * time.Millisecond
 		start := time.Now()
@@ -136,8 +133,18 @@ func TestCase045Signals(t *testing.T) {
 			t.Errorf("%v after %v, want %v", err, took, wait)
 		}
 	}
-	close(stop)
-	storm.Wait()
+	if n := len(locked); n != 0 {
+		t.Errorf("%d waits for locks that are held have ended", n)
+	}
+	a.Mutex.Unlock()
+	if err := a.Robust.Unlock(); err != nil {
+		t.Error(err)
+	}
+	for range cap(locked) {
+		if err := <-locked; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestCase047WakeCounts(t *testing.T) {

@@ -53,14 +53,29 @@ var lockAndDie = proc.Register("lockAndDie", func(ctx context.Context, s *shm.Sh
 	select {}
 })
 
+// recoverAndDie is told of a holder's death, and is killed before it has marked
+// the lock.
+var recoverAndDie = proc.Register("recoverAndDie", func(ctx context.Context, s *shm.Shared[guarded]) error {
+	if err := s.Ptr().Mu.LockContext(ctx); err != futex.ErrOwnerDead {
+		return errors.Join(errors.New("not told of the death"), err)
+	}
+	unix.Kill(os.Getpid(), unix.SIGKILL)
+	select {}
+})
+
 func killedHolder(t testing.TB, s *shm.Shared[guarded]) {
 	t.Helper()
-	p, err := lockAndDie.Start(within(t), s)
+	killedIn(t, s, lockAndDie)
+}
+
+func killedIn(t testing.TB, s *shm.Shared[guarded], f *proc.Func[*shm.Shared[guarded]]) {
+	t.Helper()
+	p, err := f.Start(within(t), s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if state, _ := p.Wait(bg); state.Signal() != unix.SIGKILL {
-		t.Fatalf("%v", state)
+	if state, err := p.Wait(bg); state.Signal() != unix.SIGKILL {
+		t.Fatalf("%v, %v", state, err)
 	}
 }
 
@@ -97,8 +112,11 @@ func TestRobustMutexExcludes(t *testing.T) {
 func TestCase070Recover(t *testing.T) {
 	s := newShared[guarded](t)
 	m := &s.Ptr().Mu
-	for range 3 {
+	for deaths := range 3 {
 		killedHolder(t, s)
+		for range deaths { // who recovers dies as well, and the next one is told
+			killedIn(t, s, recoverAndDie)
+		}
 		if err := m.LockContext(within(t)); !errors.Is(err, futex.ErrOwnerDead) {
 			t.Fatalf("after the holder's death: %v", err)
 		}
@@ -194,6 +212,13 @@ func TestRobustMutexErrors(t *testing.T) {
 	defer cancel()
 	if err := m.LockContext(ctx); err != context.DeadlineExceeded || time.Since(start) < 20*time.Millisecond {
 		t.Errorf("held: %v after %v", err, time.Since(start))
+	}
+	if err := m.LockContext(ctx); err != context.DeadlineExceeded {
+		t.Errorf("held, and late already: %v", err)
+	}
+	m.Unlock()
+	if err := m.LockContext(ctx); err != nil {
+		t.Errorf("free, and late: %v", err)
 	}
 	m.Unlock()
 }

@@ -123,19 +123,26 @@ func TestCase095Try(t *testing.T) {
 func TestCase096EndedContext(t *testing.T) {
 	s := newShared[rwPair](t)
 	m := &s.Ptr().Mu
-	ctx, cancel := context.WithCancel(bg)
+	cancelled, cancel := context.WithCancel(bg)
 	cancel()
+	late, cancel := context.WithDeadline(bg, time.Now().Add(-time.Second))
+	defer cancel()
+	ended := []context.Context{cancelled, late}
 	for _, k := range rwKinds {
-		if err := k.lock(m, ctx); err != nil {
-			t.Errorf("free, %s, under an ended context: %v", k.name, err)
-		} else if err := k.unlock(m); err != nil {
-			t.Error(err)
+		for _, ctx := range ended {
+			if err := k.lock(m, ctx); err != nil {
+				t.Errorf("free, %s, under an ended context: %v, want nil beside %v", k.name, err, ctx.Err())
+			} else if err := k.unlock(m); err != nil {
+				t.Error(err)
+			}
 		}
 	}
 	p := startRW(t, rwWriteAndStay, s)
 	for i, k := range rwKinds {
-		if err := k.lock(m, ctx); err != context.Canceled {
-			t.Errorf("held, %s, under an ended context: %v", k.name, err)
+		for _, ctx := range ended {
+			if err := k.lock(m, ctx); err != ctx.Err() {
+				t.Errorf("held, %s, under an ended context: %v, want %v", k.name, err, ctx.Err())
+			}
 		}
 		excluded(t, m, i, "held")
 	}
@@ -173,7 +180,7 @@ func TestCase097Signals(t *testing.T) {
 	}
 	until(t, "both on the way", func() bool { return g.In.Load() == 2 })
 	for range 300 {
-		p.Signal(unix.SIGURG) // the runtime's own, without effect
+		poke(p.Pid())
 		time.Sleep(time.Millisecond)
 	}
 	if n := g.Got.Load(); n != 0 {
