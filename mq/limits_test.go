@@ -133,6 +133,15 @@ var full = proc.Register("mq-full", func(context.Context, string) error {
 		errs = append(errs, mq.Unlink(fmt.Sprint("/a", i)))
 	}
 	errs = append(errs, create("/again", 10, 100), mq.Unlink("/again"), mq.Unlink("/mine"))
+	// A queue without a name goes with the last who has it open, and its bytes are
+	// free: of those that come and go there may be many more.
+	for range 10 * taken {
+		q, err := mq.Create("/brief", &mq.Attr{MaxMessages: 10, MessageSize: 100})
+		if err != nil {
+			return errors.Join(append(errs, fmt.Errorf("those before are closed: %w", err))...)
+		}
+		errs = append(errs, mq.Unlink("/brief"), q.Send(bg, nil, 0), q.Close())
+	}
 	return errors.Join(errs...)
 })
 

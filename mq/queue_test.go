@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -165,7 +166,7 @@ func TestCase191_Signals(t *testing.T) {
 		for tick := time.NewTicker(time.Millisecond); ; {
 			select {
 			case <-tick.C:
-				unix.Kill(os.Getpid(), unix.SIGUSR1)
+				poke(unix.SIGUSR1)
 			case <-stop:
 				return
 			}
@@ -187,8 +188,30 @@ func TestCase191_Signals(t *testing.T) {
 			}
 		}
 	})
+	// Nor does anybody who opens a queue see one.
+	for range 200 {
+		name := freshName()
+		q, err := mq.Create(name, small(1))
+		must(t, err)
+		again, err := mq.Open(name, os.O_RDONLY)
+		if err = errors.Join(err, mq.Unlink(name), q.Close()); err == nil {
+			err = again.Close()
+		}
+		must(t, err)
+	}
 	close(stop)
 	wg.Wait()
+}
+
+// poke sends a signal to each thread of this process: one for the process as a
+// whole goes to its first thread nearly always.
+func poke(sig unix.Signal) {
+	tasks, _ := os.ReadDir("/proc/self/task")
+	for _, e := range tasks {
+		if tid, err := strconv.Atoi(e.Name()); err == nil {
+			unix.Tgkill(os.Getpid(), tid, sig)
+		}
+	}
 }
 
 func TestCase192_WrongDirectionAndClosed(t *testing.T) {
@@ -261,13 +284,41 @@ func TestCase198_Stat(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// mq_setattr changes no size: of all it is given, it takes O_NONBLOCK.
-	must(t, rawSetAttr(rawFD(t, q), &rawAttr{flags: unix.O_NONBLOCK, max: 1, size: 1, now: 1}))
-	fixed.Messages = 5
-	if st, err := q.Stat(); err != nil || st != fixed {
-		t.Errorf("after mq_setattr: %+v, %v", st, err)
+	// Its flags are those that we open with.
+	fd := rawFD(t, q)
+	whole := rawAttr{flags: unix.O_NONBLOCK, max: 5, size: 100, now: 5}
+	var is rawAttr
+	must(t, rawSwapAttr(fd, nil, &is))
+	if is != whole {
+		t.Errorf("mq_getattr: %+v, want %+v", is, whole)
 	}
-	wantErr(t, "mq_setattr of another flag", rawSetAttr(rawFD(t, q), &rawAttr{flags: unix.O_APPEND}), unix.EINVAL)
+	const mask = unix.O_ACCMODE | unix.O_NONBLOCK
+	if fl, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0); err != nil || fl&mask != unix.O_RDWR|unix.O_NONBLOCK {
+		t.Errorf("flags %#x, %v", fl, err)
+	}
+	// mq_setattr changes no size: of all it is given, it takes O_NONBLOCK. It
+	// tells what was before.
+	fixed.Messages = 5
+	blocking := whole
+	blocking.flags = 0
+	for _, c := range []struct{ set, was rawAttr }{
+		{rawAttr{max: 1, size: 1, now: 1}, whole},
+		{rawAttr{flags: unix.O_NONBLOCK, max: 1, size: 1, now: 1}, blocking},
+	} {
+		var was rawAttr
+		must(t, rawSwapAttr(fd, &c.set, &was))
+		if was != c.was {
+			t.Errorf("mq_setattr: %+v before, want %+v", was, c.was)
+		}
+		if st, err := q.Stat(); err != nil || st != fixed {
+			t.Errorf("after mq_setattr: %+v, %v", st, err)
+		}
+	}
+	wantErr(t, "mq_setattr of another flag", rawSetAttr(fd, &rawAttr{flags: unix.O_APPEND}), unix.EINVAL)
+	must(t, rawSwapAttr(fd, nil, &is))
+	if st, err := q.Stat(); err != nil || st != fixed || is != whole {
+		t.Errorf("after mq_setattr that failed: %+v, %+v, %v", is, st, err)
+	}
 }
 
 // Whoever has the same descriptor, such as a child that got it, may clear

@@ -20,8 +20,11 @@ type rawAttr struct {
 }
 
 // rawSetAttr is mq_setattr(3).
-func rawSetAttr(fd int, a *rawAttr) error {
-	return errnoOf(unix.Syscall(unix.SYS_MQ_GETSETATTR, uintptr(fd), uintptr(unsafe.Pointer(a)), 0))
+func rawSetAttr(fd int, a *rawAttr) error { return rawSwapAttr(fd, a, nil) }
+
+// rawSwapAttr is mq_setattr(3) that tells what was before: with a nil, mq_getattr(3).
+func rawSwapAttr(fd int, a, old *rawAttr) error {
+	return errnoOf(unix.Syscall(unix.SYS_MQ_GETSETATTR, uintptr(fd), uintptr(unsafe.Pointer(a)), uintptr(unsafe.Pointer(old))))
 }
 
 // rawReceive is mq_receive(3): it blocks if the descriptor does.
