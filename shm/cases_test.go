@@ -29,7 +29,7 @@ var cases = []struct {
 	none   string
 }{
 	{number: 1, tests: "TestCase001CreateIsZero"},
-	{number: 2, tests: "TestCase002CreateIsExclusive"},
+	{number: 2, tests: "TestCase002CreateIsExclusive TestCase002CreateRaces"},
 	{number: 4, tests: "TestCase004OpenAbsent"},
 	{number: 6, tests: "TestCase006Names"},
 	{number: 7, tests: "TestCase007Umask"},
@@ -46,7 +46,7 @@ var cases = []struct {
 	{number: 19, tests: "TestCase019Offsets"},
 	{number: 22, tests: "TestCase022NoInodes"},
 	{number: 23, tests: "TestCase023NoDescriptors"},
-	{number: 24, tests: "TestCase024NoMappings"},
+	{number: 24, tests: "TestCase024NoMappings TestCase024NoAddressSpace"},
 	{number: 25, tests: "TestCase025OpenTwice"},
 	{number: 26, tests: "TestCase026AcrossProcesses"},
 	{number: 28, tests: "TestCase028CreateKilled TestCase028Catches"},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/rawipc/rawipc/futex"
 	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/shm"
 )
@@ -28,9 +29,31 @@ func TestCase040Cycles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 1000 {
-		cycle()
+	// Every tenth has locks that are linked, used and unlinked.
+	locks := func() {
+		s, err := shm.New[struct {
+			M futex.RobustMutex
+			R futex.RWMutex
+			S futex.Semaphore
+		}](nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l := s.Ptr()
+		err = errors.Join(l.M.Lock(), l.M.Unlock(), l.R.RLock(), l.R.RUnlock(), l.R.Lock(), l.R.Unlock(),
+			l.S.Release(), l.S.Acquire(t.Context()), s.Close())
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
+	cycles := func(n int) {
+		for i := range n {
+			if cycle(); i%10 == 0 {
+				locks()
+			}
+		}
+	}
+	cycles(1000)
 	held := fuzz.Hold()
 	fds, _ := filepath.Glob("/proc/self/fd/*")
 	before := resident(t)
@@ -38,9 +61,7 @@ func TestCase040Cycles(t *testing.T) {
 	if testing.Short() {
 		n = 2000
 	}
-	for range n {
-		cycle()
-	}
+	cycles(n)
 	if left := held.Leaks(); left != nil {
 		t.Errorf("left behind: %v", left)
 	}

@@ -69,6 +69,29 @@ func TestCase263_Opening(t *testing.T) {
 			if _, err := shm.OpenArrayAt[int64](m, 64); !errors.Is(err, c.err) {
 				t.Errorf("in a mapping: %v", err)
 			}
+			if c.name == "count" {
+				return // a Shared has none
+			}
+			// And where a semaphore should be there is none.
+			name = freshName(t)
+			s := newGate(t, name)
+			defer s.Close()
+			scribble(t, s, c.change)
+			if _, err := shm.OpenShared[gate](name, nil); !errors.Is(err, c.err) {
+				t.Errorf("a semaphore by name: %v", err)
+			}
+			if err := new(shm.Shared[gate]).TakeFiles(dupAll(t, s)); !errors.Is(err, c.err) {
+				t.Errorf("a semaphore, passed: %v", err)
+			}
+			g, err := shm.NewSharedAt[gate](m, 2048, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer g.Close()
+			c.change(m.Bytes()[2048:])
+			if _, err := shm.OpenSharedAt[gate](m, 2048); !errors.Is(err, c.err) {
+				t.Errorf("a semaphore in a mapping: %v", err)
+			}
 		})
 	}
 	// Files that are too short for what they say, or for anything.

@@ -98,6 +98,16 @@ func TestCase017NamedMappingOutlives(t *testing.T) {
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
+	// And without a user the bytes stay, until the name goes.
+	again, err := shm.Open(name, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := mapAll(t, again, shm.ReadOnly); m.Bytes()[4095] != 7 {
+		t.Error("the bytes went with the last user")
+	} else if err := errors.Join(m.Close(), again.Close()); err != nil {
+		t.Error(err)
+	}
 	if names := sortedSweep(t, name); !slices.Equal(names, []string{name}) {
 		t.Errorf("swept %v", names)
 	}

@@ -249,6 +249,48 @@ var noMappings = proc.Register("shm-maps", func(context.Context, string) error {
 	return errors.Join(append(errs, o.Close())...)
 })
 
+// noAddressSpace maps what is larger than the room that is left for mappings. The
+// file is a hole, so that only that is missing.
+var noAddressSpace = proc.Register("shm-as", func(context.Context, string) error {
+	const room, size = 256 << 20, 1 << 30
+	fd, err := unix.MemfdCreate("hole", unix.MFD_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	if err := unix.Ftruncate(fd, size); err != nil {
+		return err
+	}
+	o, err := shm.FromFile(os.NewFile(uintptr(fd), "hole"), &shm.Attr{AllowUnsealed: true})
+	if err != nil {
+		return err
+	}
+	var was unix.Rlimit
+	var pages uint64
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err == nil {
+		_, err = fmt.Sscan(string(statm), &pages)
+	}
+	if err := errors.Join(err, unix.Getrlimit(unix.RLIMIT_AS, &was)); err != nil {
+		return err
+	}
+	low := unix.Rlimit{Cur: pages*uint64(os.Getpagesize()) + room, Max: was.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_AS, &low); err != nil {
+		return err
+	}
+	_, large := o.Map(0, 0, shm.ReadWrite)
+	m, small := o.Map(0, 4096, shm.ReadWrite)
+	errs := []error{wants(large, unix.ENOMEM), small, unix.Setrlimit(unix.RLIMIT_AS, &was)}
+	if small == nil {
+		errs = append(errs, m.Close())
+	}
+	if m, err = o.Map(0, 0, shm.ReadWrite); err == nil { // nothing was lost by it
+		err = m.Close()
+	}
+	return errors.Join(append(errs, err, o.Close())...)
+})
+
+func TestCase024NoAddressSpace(t *testing.T) { inChild(t, noAddressSpace, "", nil) }
+
 func TestCase024NoMappings(t *testing.T) {
 	limit, err := os.ReadFile("/proc/sys/vm/max_map_count")
 	if err != nil {

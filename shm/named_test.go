@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -146,8 +147,12 @@ func TestCase011UnlinkAbsent(t *testing.T) {
 	if err := shm.Unlink(name); err != nil {
 		t.Error(err)
 	}
-	if err := wants(shm.Unlink(name), fs.ErrNotExist); err != nil {
-		t.Error(err)
+	for call, err := range map[string]error{
+		"Unlink": shm.Unlink(name), "Open": second(shm.Open(name, nil)), "OpenReadOnly": second(shm.OpenReadOnly(name, nil)),
+	} {
+		if err := wants(err, fs.ErrNotExist); err != nil {
+			t.Errorf("%s of what is unlinked and open: %v", call, err)
+		}
 	}
 }
 
@@ -181,6 +186,13 @@ func TestCase025OpenTwice(t *testing.T) {
 	b, err := shm.Open("/"+name, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	// Each has a place in the file of its own.
+	if _, err := a.File().Seek(9, io.SeekStart); err != nil {
+		t.Error(err)
+	}
+	if at, err := b.File().Seek(0, io.SeekCurrent); at != 0 || err != nil {
+		t.Errorf("the other one is at %d, %v", at, err)
 	}
 	ma, mb := mapAll(t, a, shm.ReadWrite), mapAll(t, b, shm.ReadWrite)
 	ma.Bytes()[9] = 9

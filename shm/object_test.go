@@ -17,7 +17,7 @@ func TestCase018BadSizes(t *testing.T) {
 	for _, size := range []int64{0, -1, 1 << 62, math.MaxInt64} {
 		_, err := shm.CreateAnon("case18", size, nil)
 		var path *fs.PathError
-		if err == nil || !errors.As(err, &path) {
+		if err == nil || !errors.As(err, &path) || size <= 0 && !errors.Is(err, unix.EINVAL) {
 			t.Errorf("size %d: %v", size, err)
 		}
 	}
@@ -78,6 +78,23 @@ func TestFromFileUnsealed(t *testing.T) {
 	o, err := shm.FromFile(open(), &shm.Attr{AllowUnsealed: true})
 	if err != nil {
 		t.Fatal(err)
+	}
+	o.Close()
+	// A file of a file system is no different.
+	f, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := f.Name()
+	if err := f.Truncate(4096); err != nil {
+		t.Fatal(err)
+	}
+	if o, err = shm.FromFile(f, &shm.Attr{AllowUnsealed: true}); err != nil {
+		t.Fatal(err)
+	}
+	copy(mapAll(t, o, shm.ReadWrite).Bytes()[4000:], "mapped")
+	if b, err := os.ReadFile(path); err != nil || len(b) != 4096 || string(b[4000:4006]) != "mapped" {
+		t.Errorf("the file has %d bytes, %v, or others", len(b), err)
 	}
 	o.Close()
 	r, w, err := os.Pipe()

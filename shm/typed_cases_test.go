@@ -94,21 +94,31 @@ func TestCase120_UnlinkWithWaiters(t *testing.T) {
 // One name opened twice leads to one state, and each handle has its own end.
 func TestCase121_OpenedTwice(t *testing.T) {
 	name := freshName(t)
-	g := newGate(t, name)
+	defer unix.Umask(unix.Umask(0))
+	g, err := shm.CreateShared(name, func(g *gate) error { return g.Sem.Init(3, 0) }, &shm.Attr{Mode: 0o640})
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer g.Close()
+	if st := stat(t, name); st.Mode != unix.S_IFREG|0o640 {
+		t.Errorf("mode %#o", st.Mode)
+	}
 	twin, err := shm.OpenShared[gate](name, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if n := twin.Ptr().Sem.Value(); n != 3 {
+		t.Errorf("%d tokens at first, want 3", n)
+	}
 	g.Ptr().Sem.Release()
-	if n := twin.Ptr().Sem.Value(); n != 1 {
-		t.Errorf("%d tokens, want 1", n)
+	if n := twin.Ptr().Sem.Value(); n != 4 {
+		t.Errorf("%d tokens, want 4", n)
 	}
 	if err := twin.Close(); err != nil {
 		t.Error(err)
 	}
-	if !g.Ptr().Sem.TryAcquire() {
-		t.Error("the token went with the other handle")
+	if n := g.Ptr().Sem.Value(); n != 4 || !g.Ptr().Sem.TryAcquire() {
+		t.Errorf("%d tokens are left by the other handle, want 4", n)
 	}
 }
 
