@@ -1,29 +1,41 @@
 package fuzz_test
 
 // This file is the table of what POSIX and Python's multiprocessing say, and of
-// our test that shows it, or of the reason why there is none. The numbers are
+// our tests that show it, or of the reason why there is none. The numbers are
 // those of the Open POSIX Test Suite's assertions; what each is about is said in
-// our own words. pthread_mutex_consistent and pthread_mutexattr_setrobust, which
-// that suite lacks, are numbered along their pages. What attribute objects are
-// about stands here where they choose a behaviour (type, sharing, robustness,
-// clock); the objects themselves have no counterpart. multiprocessing is that of
-// CPython 3.11, by class of its Lib/test/_test_multiprocessing.py.
+// our own words, with "here" before what ours does instead.
+// pthread_mutex_consistent and pthread_mutexattr_setrobust, which that suite
+// lacks, are numbered along their pages. mq_setattr and mq_getattr's flags are a C
+// program's calls on our descriptor. multiprocessing is that of CPython 3.11, by
+// class of its Lib/test/_test_multiprocessing.py.
+//
+// Of the suite's assertions about what we do have, 87 are left out. 68 are about
+// attribute objects, which are how C hands in options and have no counterpart:
+// pthread_mutexattr_init, _destroy, _getpshared, _gettype, _getprotocol,
+// _setprotocol, _getprioceiling and _setprioceiling (32), condattr (13), rwlockattr
+// (14) and barrierattr (9). Their setters stand here where they choose a behaviour
+// (type, sharing, robustness, clock). 9 are of pthread_mutex_getprioceiling and
+// _setprioceiling, as there are no priorities here. 10 are of munmap, whose
+// arguments no Go program chooses; what is left of it is Mapping.Close. With all 87
+// as rows without a test, 28 of 100 would be such. What there is not at all is not
+// counted: spin locks (17), locks on memory (44), and whatever else the suite is
+// about.
 
 // A reason is why a row has no test.
 type reason string
 
 const (
 	leftOpen  reason = "left open: unspecified, undefined or optional, and a program can't rely on it"
-	absent    reason = "absent: there is no such thing here (typed memory, memory locks, priorities, handlers, managers, fork)"
+	absent    reason = "absent: there is no such thing here (typed memory, memory locks, priorities, handlers, managers, fork, an allocator, callbacks at exit, a kit for these tests)"
 	byTypes   reason = "by types: no Go program that compiles can ask for it"
 	byKernel  reason = "by the kernel: what it decides or reports alone, unchanged by us (scheduling, time stamps, the whole system's limits)"
-	otherwise reason = "otherwise: documented to be another way (the monotonic clock; Create is exclusive, Open does not create)"
+	otherwise reason = "otherwise: documented to be another way (the monotonic clock)"
 )
 
 // A row is one assertion or one class of tests, and a test of ours, as
-// package.Name, or a reason.
+// package.Name, or several that show it together, or a reason.
 type row struct {
-	number int // 0: a class
+	number int // 0: of no suite's, or a class
 	about  string
 	test   string
 	none   reason
@@ -49,14 +61,14 @@ var posix = map[string][]row{
 		{16, "the owner is the effective user", "shm.TestCase007Umask", ""},
 		{17, "the group is the effective group", "shm.TestCase007Umask", ""},
 		{18, "the mode is less the umask", "shm.TestCase007Umask", ""},
-		{19, "other mode bits are open", "shm.TestAttrs", ""},
+		{19, "other mode bits are open", "shm.TestAttrs shm.TestCase008DefaultMode", ""},
 		{20, "the mode does not limit its maker", "shm.TestCase007Umask", ""},
-		{21, "a new object is empty", "shm.TestCase001CreateIsZero", ""},
+		{21, "a new object is empty; here it is zero, and has its size at once", "shm.TestCase001CreateIsZero", ""},
 		{22, "exclusive creation fails if it is there", "shm.TestCase002CreateIsExclusive", ""},
-		{23, "look and creation are one step", "shm.TestCreateExclusive", ""},
+		{23, "look and creation are one step", "shm.TestCase002CreateRaces", ""},
 		{24, "exclusive without creation is open", "", byTypes},
-		{25, "truncation empties an object", "shm.TestCase010Truncate", ""},
-		{26, "truncation keeps mode and owner", "shm.TestCase010Truncate", ""},
+		{25, "truncation empties an object", "shm.TestCase010TruncateUnused", ""},
+		{26, "truncation keeps mode and owner", "shm.TestCase010TruncateUnused", ""},
 		{27, "truncation for reading only is open", "", byTypes},
 		{28, "an object lasts until unlinked and let go by all", "shm.TestCase017NamedMappingOutlives", ""},
 		{29, "whether it outlasts a reboot is open", "", leftOpen},
@@ -66,7 +78,7 @@ var posix = map[string][]row{
 		{33, "EACCES: creation not allowed", "shm.TestNotAllowedToCreate", ""},
 		{34, "EACCES: truncation not allowed", "shm.TestNotAllowedToCreate", ""},
 		{35, "EEXIST: there already", "shm.TestCase002CreateIsExclusive", ""},
-		{36, "EINTR does not reach the caller", "shm.TestCase028CreateKilled", ""},
+		{36, "EINTR does not reach the caller", "shm.TestSignals", ""},
 		{37, "EINVAL: no name for it", "shm.FuzzName", ""},
 		{38, "EMFILE: no descriptors left", "shm.TestCase023NoDescriptors", ""},
 		{39, "ENAMETOOLONG", "shm.TestCase006Names", ""},
@@ -77,7 +89,7 @@ var posix = map[string][]row{
 	"shm_unlink": {
 		{1, "removes the name", "shm.TestCase013NameUsedAgain", ""},
 		{2, "at once, whoever has it open", "shm.TestCase013NameUsedAgain", ""},
-		{3, "the content stays for those who have it", "shm.TestCase017NamedMappingOutlives", ""},
+		{3, "the content stays for those who have it", "shm.TestCase013NameUsedAgain", ""},
 		{4, "opening the name then fails", "shm.TestCase011UnlinkAbsent", ""},
 		{5, "creating the name makes another object", "shm.TestCase013NameUsedAgain", ""},
 		{6, "success is no error", "shm.TestCase013NameUsedAgain", ""},
@@ -109,17 +121,17 @@ var posix = map[string][]row{
 		{19, "EBADF: no descriptor", "shm.TestCase038UseAfterClose", ""},
 		{20, "EINVAL: offset not of whole pages", "shm.TestCase019Offsets", ""},
 		{21, "EINVAL: neither shared nor private", "", byTypes},
-		{22, "too many mappings", "shm.TestCase024NoMappings", ""},
+		{22, "too many mappings", "shm.TestCase024NoMappings shm.TestCase024NoAddressSpace", ""},
 		{23, "ENODEV: a file that can't be mapped", "shm.TestCase260Planted", ""},
-		{24, "ENOMEM: no room in the address space", "shm.TestCase018BadSizes", ""},
+		{24, "ENOMEM: no room in the address space", "shm.TestCase024NoAddressSpace", ""},
 		{25, "ENOMEM: no room to lock it", "", absent},
 		{26, "ENOMEM of typed memory", "", absent},
 		{27, "ENOTSUP of flags", "", byTypes},
-		{28, "ENXIO: beyond the object", "shm.TestCase019Offsets", ""},
+		{28, "ENXIO: beyond the object", "shm.TestCase018BadSizes", ""},
 		{29, "ENXIO at a fixed address", "", byTypes},
 		{30, "ENXIO of typed memory", "", absent},
 		{31, "EOVERFLOW: offset and length beyond all files", "shm.TestCase018BadSizes", ""},
-		{32, "EINVAL: of length zero", "shm.TestCase018BadSizes", ""},
+		{32, "EINVAL: of length zero; here that is all of an object, which has a size", "shm.TestCase018BadSizesOfNames", ""},
 	},
 	"mq_close": {
 		{1, "success is no error", "mq.TestCase192_WrongDirectionAndClosed", ""},
@@ -130,7 +142,7 @@ var posix = map[string][]row{
 	},
 	"mq_getattr": {
 		{1, "tells attributes and state", "mq.TestCase198_Stat", ""},
-		{2, "flags are those it was opened with", "mq.TestCase198_FlagTakenAway", ""},
+		{2, "flags are those it was opened with", "mq.TestCase198_Stat", ""},
 		{3, "sizes are those it was made with", "mq.TestCase198_Stat", ""},
 		{4, "the number of messages is that of now", "mq.TestCase198_Stat", ""},
 		{5, "success is no error", "mq.TestCase198_Stat", ""},
@@ -145,7 +157,7 @@ var posix = map[string][]row{
 		{5, "a blocked receiver has precedence", "mq.TestCase199_BlockedReceiverWins", ""},
 		{6, "success is no error", "mq.TestCase199_OncePerRegistration", ""},
 		{7, "failure is one", "mq.TestCase200_BadRegistrations", ""},
-		{8, "EBADF: no queue", "mq.TestCase200_BadRegistrations", ""},
+		{8, "EBADF: no queue", "mq.TestCase199_OncePerRegistration", ""},
 		{9, "EBUSY: somebody is registered", "mq.TestCase199_OneRegistrant", ""},
 	},
 	"mq_open": {
@@ -159,7 +171,7 @@ var posix = map[string][]row{
 		{8, "write-only sends, also twice", "mq.TestCase192_WrongDirectionAndClosed", ""},
 		{9, "read-write does both", "mq.TestCase185_RoundTrip", ""},
 		{10, "creation sets owner and mode", "mq.TestCase193_Modes", ""},
-		{11, "creating what is there opens it", "", otherwise},
+		{11, "creating what is there opens it; here Create is exclusive", "mq.TestCase193_ExclusiveCreate", ""},
 		{12, "default sizes", "mq.TestCase195_Limits", ""},
 		{13, "asked sizes", "mq.TestCase198_Stat", ""},
 		{14, "without the right nothing is created", "mq.TestCase193_Modes", ""},
@@ -213,10 +225,10 @@ var posix = map[string][]row{
 		{14, "EMSGSIZE: too long", "mq.TestCase188_Sizes", ""},
 	},
 	"mq_setattr": {
-		{1, "sets the non-blocking flag, and no sizes", "mq.TestCase198_FlagTakenAway", ""},
-		{2, "tells what was before", "", absent},
+		{1, "sets the non-blocking flag, and no sizes", "mq.TestCase198_Stat mq.TestCase198_FlagTakenAway", ""},
+		{2, "tells what was before", "mq.TestCase198_Stat", ""},
 		{3, "success is no error", "mq.TestCase198_FlagTakenAway", ""},
-		{4, "failure changes nothing", "", absent},
+		{4, "failure changes nothing", "mq.TestCase198_Stat", ""},
 		{5, "EBADF: no queue", "mq.FuzzTake", ""},
 	},
 	"mq_timedreceive": {
@@ -228,7 +240,7 @@ var posix = map[string][]row{
 		{6, "who of several gets it, by scheduling priority", "", byKernel},
 		{7, "does not wait if told so", "mq.TestCase190_Empty", ""},
 		{8, "time is that of the wall clock", "", otherwise},
-		{9, "time is as fine as its clock", "futex.TestCase043Deadlines", ""},
+		{9, "time is as fine as its clock", "mq.TestCase190_Empty", ""},
 		{10, "a message that is there is had, whatever the time", "mq.TestCase190_Empty", ""},
 		{11, "returns the length, and the message is gone", "mq.TestCase185_RoundTrip", ""},
 		{12, "failure takes nothing", "mq.TestCase188_Sizes", ""},
@@ -257,14 +269,14 @@ var posix = map[string][]row{
 		{14, "EMSGSIZE: too long", "mq.TestCase188_Sizes", ""},
 		{15, "late already", "mq.TestCase189_Full", ""},
 		{16, "time is that of the wall clock", "", otherwise},
-		{17, "time is as fine as its clock", "futex.TestCase043Deadlines", ""},
+		{17, "time is as fine as its clock", "mq.TestCase189_Full", ""},
 		{18, "room is had, whatever the time", "mq.TestCase189_Full", ""},
 		{19, "EINVAL: no time", "", byTypes},
 		{20, "ETIMEDOUT: too late", "mq.TestCase189_Full", ""},
 	},
 	"mq_unlink": {
 		{1, "removes the name", "mq.TestCase197_Unlink", ""},
-		{2, "the queue goes when the last one closes it", "mq.TestCase197_Unlink", ""},
+		{2, "the queue goes when the last one closes it", "mq.TestCase197_Unlink mq.TestCase268_AllTaken", ""},
 		{3, "success is no error", "mq.TestCase197_Unlink", ""},
 		{4, "failure changes nothing", "mq.TestCase193_Modes", ""},
 		{5, "EACCES: not allowed", "mq.TestCase193_Modes", ""},
@@ -308,16 +320,16 @@ var posix = map[string][]row{
 	},
 	"sem_open": {
 		{1, "connects with a semaphore", "shm.TestCase121_OpenedTwice", ""},
-		{2, "exclusive creation fails if it is there", "shm.TestCase002CreateIsExclusive", ""},
-		{3, "EACCES: there, and not allowed", "shm.TestCase261_TypedForeign", ""},
-		{4, "EEXIST: there already", "shm.TestCase002CreateIsExclusive", ""},
+		{2, "exclusive creation fails if it is there", "shm.TestCreateExclusive", ""},
+		{3, "EACCES: there, and not allowed", "shm.TestCase015AnothersObject", ""},
+		{4, "EEXIST: there already", "shm.TestCreateExclusive", ""},
 		{5, "EINVAL: too large a number", "futex.TestCase108Bounds", ""},
-		{6, "ENOENT: not there", "shm.TestCase263_Opening", ""},
+		{6, "ENOENT: not there", "shm.TestCase120_UnlinkWithWaiters", ""},
 		{7, "ENAMETOOLONG", "shm.FuzzName", ""},
 		{8, "can be used for all calls", "shm.TestCase121_OpenedTwice", ""},
 		{9, "until closed or gone", "shm.TestCase120_UnlinkWithWaiters", ""},
-		{10, "creating what is there opens it", "", otherwise},
-		{11, "creation sets mode and number", "shm.TestCase007Umask", ""},
+		{10, "creating what is there opens it; here it is exclusive", "shm.TestCreateExclusive", ""},
+		{11, "creation sets mode and number", "shm.TestCase121_OpenedTwice", ""},
 		{12, "the number has a bound", "futex.TestCase108Bounds", ""},
 		{13, "owner and group are the effective ones", "shm.TestCase007Umask", ""},
 		{14, "another process can connect by name", "shm.TestCase120_UnlinkWithWaiters", ""},
@@ -391,10 +403,10 @@ var posix = map[string][]row{
 		{5, "goes on after a signal", "futex.TestCase045Signals", ""},
 	},
 	"pthread_mutex_timedlock": {
-		{1, "waits until then, or is late already", "futex.TestCase072TryAndTimed", ""},
+		{1, "waits until then, or is late already", "futex.TestRobustMutexErrors futex.TestMutexCancel", ""},
 		{2, "time is that of the wall clock", "", otherwise},
 		{3, "inherited priority is given back", "", absent},
-		{4, "success is no error", "futex.TestMutexCancel", ""},
+		{4, "success is no error", "futex.TestMutexCancel futex.TestRobustMutexErrors", ""},
 		{5, "ETIMEDOUT, EDEADLK and the rest", "futex.TestCase066Relock", ""},
 	},
 	"pthread_mutex_trylock": {
@@ -420,26 +432,26 @@ var posix = map[string][]row{
 		{2, "one of several waiters gets it with that", "futex.TestCase076ThreeAsleep", ""},
 		{3, "a try and a timed lock are told too", "futex.TestCase072TryAndTimed", ""},
 		{4, "unlocked without repair, it is lost for all", "futex.TestCase071NotRecoverable", ""},
-		{5, "a death while recovering is told to the next", "futex.TestCase077TwoRecover", ""},
+		{5, "a death while recovering is told to the next", "futex.TestCase070Recover", ""},
 		{6, "the default leaves a dead owner's lock locked", "futex.TestMutexOfTheDead", ""},
 		{7, "all locks of a process, however many", "futex.TestCase083ManyLocks", ""},
 	},
 	"pthread_mutexattr_settype": {
 		{1, "sets the type; here types are types", "futex.TestRecursiveMutexExcludes", ""},
 		{2, "normal: a relock waits for ever", "futex.TestMutexCancel", ""},
-		{3, "checking: relock and foreign unlock are errors", "futex.TestCase065UnlockOfAnothers", ""},
+		{3, "checking: a foreign unlock is an error; here a relock waits, as goroutines have no identity", "futex.TestCase065UnlockOfAnothers futex.TestRobustMutexErrors", ""},
 		{5, "default: misuse is open, here a panic", "futex.TestMutexUnlockOfUnlocked", ""},
 		{6, "success is no error", "futex.TestRecursiveMutexExcludes", ""},
 		{7, "EINVAL: no such type", "", byTypes},
 	},
 	"pthread_mutexattr_setpshared": {
-		{1, "shared between processes", "futex.TestPeerContended", ""},
-		{2, "success is no error", "futex.TestPeerUncontended", ""},
+		{1, "shared between processes", "futex.TestSleepersOfManyProcesses", ""},
+		{2, "success is no error", "futex.TestSleepersOfManyProcesses", ""},
 		{3, "EINVAL: no such value", "", byTypes},
 	},
 	"pthread_cond_broadcast": {
 		{1, "wakes all", "futex.TestCase131BroadcastWakesAll", ""},
-		{2, "each with the lock", "futex.TestCase128WaitHoldsTheLock", ""},
+		{2, "each with the lock", "futex.TestCase131BroadcastWakesAll", ""},
 		{3, "without waiters it is nothing", "futex.TestCase129NothingIsRemembered", ""},
 		{4, "success is no error", "futex.TestCase131BroadcastWakesAll", ""},
 		{5, "errors: damaged memory", "fuzz.FuzzHandOver", ""},
@@ -457,10 +469,10 @@ var posix = map[string][]row{
 		{4, "EAGAIN and ENOMEM: no room", "shm.TestCase268FullMemory", ""},
 	},
 	"pthread_cond_signal": {
-		{1, "wakes one at least", "futex.TestCase131NotifySome", ""},
+		{1, "wakes one at least", "futex.TestCase128WaitHoldsTheLock", ""},
 		{2, "with the lock", "futex.TestCase128WaitHoldsTheLock", ""},
 		{3, "without waiters it is nothing", "futex.TestCase129NothingIsRemembered", ""},
-		{4, "success is no error", "futex.TestCase131NotifySome", ""},
+		{4, "success is no error", "futex.TestCase128WaitHoldsTheLock", ""},
 		{5, "errors: damaged memory", "fuzz.FuzzHandOver", ""},
 	},
 	"pthread_cond_timedwait": {
@@ -505,27 +517,27 @@ var posix = map[string][]row{
 		{6, "success is no error", "futex.TestCase094ReadersTogether", ""},
 	},
 	"pthread_rwlock_timedrdlock": {
-		{1, "waits until then", "futex.TestCase101WriterTimesOut", ""},
+		{1, "waits until then", "futex.TestCase094ReadersTogether", ""},
 		{2, "or is late already", "futex.TestCase096EndedContext", ""},
 		{3, "time is that of the wall clock", "", otherwise},
 		{4, "or of the system's", "futex.TestCase058TimeNamespace", ""},
 		{5, "a free one is had, whatever the time", "futex.TestCase096EndedContext", ""},
 		{6, "goes on after a signal", "futex.TestCase097Signals", ""},
-		{7, "ETIMEDOUT", "futex.TestCase096EndedContext", ""},
+		{7, "ETIMEDOUT", "futex.TestCase094ReadersTogether", ""},
 	},
 	"pthread_rwlock_timedwrlock": {
-		{1, "waits until then", "futex.TestCase101WriterTimesOut", ""},
+		{1, "waits until then", "futex.TestCase094ReadersTogether", ""},
 		{2, "or is late already", "futex.TestCase096EndedContext", ""},
 		{3, "time is that of the wall clock", "", otherwise},
 		{4, "or of the system's", "futex.TestCase058TimeNamespace", ""},
 		{5, "a free one is had, whatever the time", "futex.TestCase096EndedContext", ""},
 		{6, "goes on after a signal", "futex.TestCase097Signals", ""},
-		{7, "ETIMEDOUT", "futex.TestCase101WriterTimesOut", ""},
+		{7, "ETIMEDOUT", "futex.TestCase094ReadersTogether", ""},
 	},
 	"pthread_rwlock_tryrdlock": {
 		{1, "never waits", "futex.TestCase095Try", ""},
 		{2, "success is no error", "futex.TestCase095Try", ""},
-		{3, "EBUSY: a writer is there or waits", "futex.TestCase095Try", ""},
+		{3, "EBUSY: a writer is there or waits", "futex.TestCase095Try futex.TestCase101WriterTimesOut", ""},
 	},
 	"pthread_rwlock_trywrlock": {
 		{1, "fails if anybody is there", "futex.TestCase095Try", ""},
@@ -561,10 +573,10 @@ var posix = map[string][]row{
 	},
 	"pthread_barrier_wait": {
 		{1, "waits for all parties", "futex.TestCase147AllButOne", ""},
-		{2, "one is told apart, and it is as new", "futex.TestCase149AllAround", ""},
+		{2, "one is told apart, and it is as new", "futex.TestCase149Wrap", ""},
 		{3, "goes on after a signal", "futex.TestCase147AllButOne", ""},
 		{4, "waiting keeps nobody from running", "futex.TestSleepIsQuiet", ""},
-		{5, "success is no error", "futex.TestCase149AllAround", ""},
+		{5, "success is no error", "futex.TestCase147AllButOne", ""},
 		{6, "EINVAL: not initialised", "futex.TestCase145Parties", ""},
 	},
 	"pthread_barrierattr_setpshared": {
@@ -574,7 +586,26 @@ var posix = map[string][]row{
 	},
 }
 
+// beyond is what POSIX says and the suite does not ask: errors of the pages, and the
+// calls of POSIX-2024 with a clock, of which ours is the monotonic one. It does not
+// count where shares of the whole are held.
+var beyond = []row{
+	{0, "sem_post: EOVERFLOW", "futex.TestCase108Bounds", ""},
+	{0, "sem_clockwait: until a time of the monotonic clock", "futex.TestCase058TimeNamespace", ""},
+	{0, "pthread_mutex_clocklock: likewise", "futex.TestCase058TimeNamespace", ""},
+	{0, "pthread_mutex_lock: EAGAIN, recursion too deep", "futex.TestCase066Relock", ""},
+	{0, "pthread_mutex_trylock: ENOTRECOVERABLE", "futex.TestCase071NotRecoverable", ""},
+	{0, "pthread_cond_clockwait: until a time of the monotonic clock", "futex.TestCase058TimeNamespace", ""},
+	{0, "pthread_cond_wait: EOWNERDEAD", "futex.TestCase141OwnerDies", ""},
+	{0, "pthread_cond_wait: ENOTRECOVERABLE", "futex.TestCase141LockGivenUp", ""},
+	{0, "pthread_cond_wait: EPERM, a robust lock of somebody else's", "futex.TestCase143NotTheLock", ""},
+	{0, "pthread_rwlock_clockrdlock: until a time of the monotonic clock", "futex.TestCase058TimeNamespace", ""},
+	{0, "pthread_rwlock_clockwrlock: likewise", "futex.TestCase058TimeNamespace", ""},
+	{0, "pthread_rwlock_rdlock: EAGAIN, too many readers", "futex.TestCase105ReaderLimit", ""},
+}
+
 var multiprocessing = []row{
+	{0, "TestInternalDecorators", "", absent},
 	{0, "_TestProcess", "proc.TestCase216_AliveTransitions", ""},
 	{0, "_TestSubclassingProcess", "proc.TestRegisterMethod", ""},
 	{0, "_TestQueue", "shm.TestObjectQueue", ""},
@@ -597,10 +628,10 @@ var multiprocessing = []row{
 	{0, "_TestListenerClient", "pipe.TestNetConn", ""},
 	{0, "_TestPoll", "pipe.TestCase169_Poll", ""},
 	{0, "_TestPicklingConnections", "pipe.TestHandle", ""},
-	{0, "_TestHeap", "shm.TestPlaceRefuses", ""},
+	{0, "_TestHeap", "", absent},
 	{0, "_TestSharedCTypes", "shm.TestTypedPlaces", ""},
 	{0, "_TestSharedMemory", "shm.TestCase026AcrossProcesses", ""},
-	{0, "_TestFinalize", "proc.TestDescriptors", ""},
+	{0, "_TestFinalize", "", absent},
 	{0, "_TestImportStar", "", absent},
 	{0, "_TestLogging", "", absent},
 	{0, "_TestPollEintr", "pipe.TestCase170_Signals", ""},
@@ -610,11 +641,11 @@ var multiprocessing = []row{
 	{0, "TestStdinBadfiledescriptor", "proc.TestCase223_ClosedStdio", ""},
 	{0, "TestWait", "pipe.TestCase169_Select", ""},
 	{0, "TestInvalidFamily", "pipe.TestListenNames", ""},
-	{0, "TestFlags", "proc.TestForeignFlags", ""},
+	{0, "TestFlags", "proc.TestCase225_Environment", ""},
 	{0, "TestTimeouts", "pipe.TestDialWaitsForRoom", ""},
 	{0, "TestNoForkBomb", "proc.TestCase236_NoForkBomb", ""},
 	{0, "TestForkAwareThreadLock", "futex.TestCase088ChildOfTheOwner", ""},
-	{0, "TestCloseFds", "proc.TestCase223_SwappedStdio", ""},
+	{0, "TestCloseFds", "proc.TestDescriptors", ""},
 	{0, "TestIgnoreEINTR", "pipe.TestCase170_Signals", ""},
 	{0, "TestStartMethod", "", absent},
 	{0, "TestResourceTracker", "shm.TestCase030UsersKilled", ""},

@@ -135,7 +135,6 @@ func TestWithoutRefusesNonsense(t *testing.T) {
 	}
 }
 
-// Tool skips, save where CI promises that the tool is there.
 // Without knows what it can be asked for, and its doc names all of that.
 func TestWithoutNames(t *testing.T) {
 	said := func() (r any) {
@@ -161,6 +160,7 @@ func TestWithoutNames(t *testing.T) {
 	}
 }
 
+// Tool skips, save where CI promises that the tool is there.
 func TestTool(t *testing.T) {
 	const missing = "rawipc-no-such-tool"
 	if isChild(t) {
