@@ -10,11 +10,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -145,6 +147,7 @@ static void two(char kind, int ms, const int *cpu)
 	pid_t p[2];
 	for (int who = 0; who < 2; who++)
 		if ((p[who] = fork()) == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			run(kind, who, cpu[who]);
 			_exit(0);
 		}

@@ -7,10 +7,12 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,6 +97,7 @@ int main(int argc, char **argv)
 	sem_init(&s->sem[1], 1, 0);
 	pid_t other = fork();
 	if (other == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (int i = 0; i < trips; i++)
 			trip(argv[1][0], 1);
 		_exit(0);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -119,6 +120,7 @@ static int trips(int n, int cpu, int other_cpu)
 	pid_t other = fork();
 	check(other >= 0 && took, "fork");
 	if (other == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		pin(other_cpu);
 		for (int i = 0; i < n; i++) {
 			check(mq_receive(there, buf, sizeof buf, NULL) == 64, "mq_receive");

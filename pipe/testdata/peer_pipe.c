@@ -3,9 +3,11 @@
 // SIZE prints the median and the mean of a round trip in ns, or bytes per second.
 // framed is flow with a length before each message, as ours has it.
 #define _GNU_SOURCE
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -53,6 +55,7 @@ int main(int argc, char **argv) {
 	}
 	pid_t child = fork();
 	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		for (long i = 0; i < count; i++) {
 			all(get, there[0], length, head);
 			all(get, there[0], buf, size);

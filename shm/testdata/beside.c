@@ -11,12 +11,14 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -274,6 +276,7 @@ int main(int argc, char **argv)
 	pid_t p[16];
 	for (int who = 0; who < 2 * pairs; who++)
 		if ((p[who] = fork()) == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			take_part(who, n, pairs, kind, d, msg, size);
 			_exit(0);
 		}
