@@ -90,6 +90,7 @@ func (b *Barrier) Wait(ctx context.Context) (leader bool, err error) {
 // [ErrBroken]. If that party dies in its action, the others wait on, until
 // their contexts end.
 func (b *Barrier) WaitFunc(ctx context.Context, action func() error) (leader bool, err error) {
+	mustHave(ctx)
 	n := uint64(b.parties.Load())
 	if n == 0 || n > MaxParties {
 		return false, fmt.Errorf("futex: Barrier of %d parties: call Init first: %w", n, unix.EINVAL)

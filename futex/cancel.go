@@ -7,6 +7,14 @@ import (
 	"time"
 )
 
+// mustHave panics for a nil context. Who calls it has neither taken nor counted
+// anything yet that others would then wait for.
+func mustHave(ctx context.Context) {
+	if ctx == nil {
+		panic("futex: nil context")
+	}
+}
+
 // A canceller ends one sleep when a context ends. Its word is private to the
 // process: 0, then 1 once the context has ended.
 //

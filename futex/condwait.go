@@ -81,6 +81,7 @@ func (c *Cond) closeQueue(q *condQueue) {
 // rules has made c useless; EPERM if the caller did not hold m. With m not
 // held: [ErrNotRecoverable].
 func (c *Cond) Wait(ctx context.Context, m CondLocker) error {
+	mustHave(ctx)
 	if !m.condHeld() {
 		return fmt.Errorf("futex: Cond.Wait without its lock: %w", unix.EPERM)
 	}

@@ -49,6 +49,9 @@
 // of the shared word until the cancelled one has left; the others see a
 // spurious wake, an idle waiter costs nothing. Nothing polls.
 //
+// A nil context panics where a call comes to need it, which one that finds a lock
+// free does not. The call has taken nothing then, and nobody waits for it.
+//
 // # Time
 //
 // Deadlines are points of CLOCK_MONOTONIC: setting the wall clock moves none.

@@ -88,6 +88,7 @@ func (e *Event) Wait(ctx context.Context) error {
 }
 
 func (e *Event) waitSlow(ctx context.Context, first uint32) error {
+	mustHave(ctx)
 	defer done(beginWait(addressOfWord(&e.state)))
 	key := lineKey{&e.state, uint64(first & eventTurns)}
 	l, err := enterLine(ctx, key)

@@ -71,6 +71,7 @@ func (m *Mutex) Unlock() {
 }
 
 func (m *Mutex) lockSlow(ctx context.Context) error {
+	mustHave(ctx)
 	for look := backoffAt(addressOfWord(&m.state)); ; {
 		if m.state.Load() == unlocked && m.state.CompareAndSwap(unlocked, locked) {
 			raceAcquire()

@@ -35,6 +35,7 @@ func (o *Once) Do(ctx context.Context, f func() error) error {
 		raceAcquire()
 		return nil
 	}
+	mustHave(ctx)
 	err := o.mu.LockContext(ctx)
 	if errors.Is(err, ErrOwnerDead) {
 		// Done or not done: there is no third state.

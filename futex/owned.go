@@ -59,6 +59,7 @@ func (s *Semaphore) watch() {
 // Further errors: [ErrNotAttached]; EAGAIN if [MaxOwners] living processes own
 // tokens.
 func (s *Semaphore) AcquireOwned(ctx context.Context) error {
+	mustHave(ctx)
 	r := regionOf(addressOfState(&s.state))
 	if r == nil {
 		return ErrNotAttached

@@ -106,6 +106,7 @@ func (m *RobustMutex) LockContext(ctx context.Context) error {
 
 // lock is LockContext where something is not as usual.
 func (m *RobustMutex) lock(ctx context.Context) error {
+	mustHave(ctx)
 	addr := addressOfState(&m.state)
 	r := regionOf(addr)
 	if r == nil {

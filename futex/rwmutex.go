@@ -76,6 +76,7 @@ func (m *RWMutex) RLock() error {
 // RLockContext is [RWMutex.RLock]: it blocks until no writer holds or awaits m,
 // or returns ctx.Err(), without the lock, when ctx ends first.
 func (m *RWMutex) RLockContext(ctx context.Context) error {
+	mustHave(ctx)
 	s, err := m.slot()
 	if err == nil {
 		err = m.count(s)

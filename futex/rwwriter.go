@@ -19,6 +19,7 @@ func (m *RWMutex) Lock() error { return m.LockContext(context.Background()) }
 // ctx.Err(), without the lock, when ctx ends first; readers that it kept out go
 // on.
 func (m *RWMutex) LockContext(ctx context.Context) error {
+	mustHave(ctx)
 	r := regionOf(addressOfState(&m.gate))
 	if r == nil {
 		return ErrNotAttached

@@ -105,6 +105,7 @@ func (s *Semaphore) acquire(ctx context.Context) error {
 
 // acquireSlow sleeps until take succeeds or fails.
 func (s *Semaphore) acquireSlow(ctx context.Context, take func() (bool, error)) error {
+	mustHave(ctx)
 	for look := backoffAt(addressOfState(&s.state)); look.again(); {
 		if tokens(s.state.Load()) > 0 {
 			if ok, err := take(); ok || err != nil {

@@ -47,6 +47,7 @@ func WaitContext(ctx context.Context, addr *atomic.Uint32, old uint32) error {
 // [WakeBitset] whose mask has a bit in common with mask, or the end of ctx. A
 // mask of 0 is refused with EINVAL.
 func WaitBitset(ctx context.Context, addr *atomic.Uint32, old uint32, mask uint32) error {
+	mustHave(ctx)
 	return wait(ctx, addr, old, mask, nil)
 }
 

@@ -28,6 +28,7 @@ const anySlice = 10 * time.Millisecond
 // kernel's. As with [Wait] a wake may be spurious. On kernels before 5.16 it
 // sees a wake only by the word's change, and sleeps in slices of 10 ms.
 func WaitAny(ctx context.Context, words ...Word) (int, error) {
+	mustHave(ctx)
 	limit := maxWaitWords
 	if ctx.Done() != nil {
 		limit--
