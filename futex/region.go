@@ -44,6 +44,10 @@ var regions struct {
 	all []*Region
 }
 
+// attaching is held from the look whether memory is declared until it is. The
+// lock of regions would make those who lock something wait for its system calls.
+var attaching sync.Mutex
+
 // regionCache finds most locks' region with one probe, by page.
 var regionCache [256]atomic.Pointer[Region]
 
@@ -65,6 +69,8 @@ func cacheSlot(addr uintptr) *atomic.Pointer[Region] { return &regionCache[addr>
 // another program while it held a lock keeps it as long as that program runs.
 // Pids mean nothing in another PID namespace, and nothing here can check that.
 //
+// Memory that overlaps what this process has declared is refused with EEXIST.
+//
 // Attach starts, at the first lock and then for every 2,048, a goroutine that
 // holds an operating-system thread for good: the kernel marks the locks of a
 // thread that dies, and goroutines are no threads.
@@ -73,6 +79,8 @@ func Attach(mem []byte, f *os.File) (*Region, error) {
 		return nil, fmt.Errorf("futex: Attach of no memory: %w", unix.EINVAL)
 	}
 	r := &Region{base: addressOf(mem), size: uintptr(len(mem))}
+	attaching.Lock()
+	defer attaching.Unlock()
 	regions.RLock()
 	for _, other := range regions.all {
 		if r.base < other.base+other.size && other.base < r.base+r.size {
@@ -103,8 +111,13 @@ func Attach(mem []byte, f *os.File) (*Region, error) {
 }
 
 // Detach undoes [Attach]. It fails with EBUSY while goroutines of this process
-// wait for a lock in the memory. A lock that this process still holds stays
-// held: unlock it first.
+// wait for a lock in the memory; a second one returns os.ErrClosed.
+//
+// Unlock first what this process holds there. Where processes are known by the
+// file, the last Detach of its memory is for the others as this process's death:
+// they get its robust locks with [ErrOwnerDead], and drop its readers and
+// take back its owned tokens, while it goes on. A [Mutex], and where processes
+// are known by pid every lock, stays held.
 func (r *Region) Detach() error {
 	if r.waiters.Load() != 0 {
 		return fmt.Errorf("futex: Detach while %d goroutines wait for a lock there: %w", r.waiters.Load(), unix.EBUSY)
