@@ -1,6 +1,7 @@
 package futex
 
 import (
+	"fmt"
 	"structs"
 	"sync/atomic"
 
@@ -102,7 +103,7 @@ func (l *Liveness) Withdraw() error {
 	defer p.unpin()
 	v := l.state.Load()
 	if owner(v) != r.id || !l.state.CompareAndSwap(v, 0) {
-		return errNotOwner
+		return fmt.Errorf("futex: Withdraw of a Liveness that this process has not published: %w", unix.EPERM)
 	}
 	futexWake(w, maxInt32, matchAny)
 	return nil

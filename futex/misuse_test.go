@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/bits"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -63,7 +64,10 @@ func TestNotAttached(t *testing.T) {
 // What is free, or held by others, can't be unlocked.
 func TestNotHeld(t *testing.T) {
 	s := newShared[struct {
+		Robust    futex.RobustMutex
+		Recursive futex.RecursiveMutex
 		RW        futex.RWMutex
+		Liveness  futex.Liveness
 		Semaphore futex.Semaphore
 	}](t)
 	l := s.Ptr()
@@ -76,15 +80,20 @@ func TestNotHeld(t *testing.T) {
 	if err := l.RW.RUnlock(); err != nil {
 		t.Fatal(err)
 	}
+	o := futex.NewOwner()
 	for what, call := range map[string]func() error{
-		"RUnlock of no reader":         l.RW.RUnlock,
-		"Unlock of no writer":          l.RW.Unlock,
-		"MarkConsistent of no writer":  l.RW.MarkConsistent,
-		"ReleaseOwned of no token":     l.Semaphore.ReleaseOwned,
-		"ReleaseOwned, the third time": l.Semaphore.ReleaseOwned,
+		"RWMutex.RUnlock of a lock that this process does not hold":            l.RW.RUnlock,
+		"RWMutex.Unlock of a lock that this process does not hold":             l.RW.Unlock,
+		"RWMutex.MarkConsistent of a lock that this process does not hold":     l.RW.MarkConsistent,
+		"RobustMutex.Unlock of a lock that this process does not hold":         l.Robust.Unlock,
+		"RobustMutex.MarkConsistent of a lock that this process does not hold": l.Robust.MarkConsistent,
+		"RecursiveMutex.Unlock by an Owner that does not hold it":              func() error { return l.Recursive.Unlock(o) },
+		"RecursiveMutex.MarkConsistent by an Owner that does not hold it":      func() error { return l.Recursive.MarkConsistent(o) },
+		"Withdraw of a Liveness that this process has not published":           l.Liveness.Withdraw,
+		"ReleaseOwned by a process that owns no token":                         l.Semaphore.ReleaseOwned,
 	} {
-		if err := call(); !errors.Is(err, unix.EPERM) {
-			t.Errorf("%s: %v, want EPERM", what, err)
+		if err := call(); !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), what) {
+			t.Errorf("%v, want EPERM and %q in it", err, what)
 		}
 	}
 	if ok, err := l.RW.TryLock(); !ok || err != nil {

@@ -107,13 +107,17 @@ func (m *RecursiveMutex) heldBy(o *Owner) bool {
 	return r != nil && m.mu.heldBy(r)
 }
 
+func notHeldBy(call string) error {
+	return fmt.Errorf("futex: RecursiveMutex.%s by an Owner that does not hold it: %w", call, unix.EPERM)
+}
+
 // Unlock undoes one Lock of o, and frees m with the last. It fails with EPERM,
 // and changes nothing, if o does not hold m. After ErrOwnerDead without
 // MarkConsistent the last Unlock gives the lock up, as [RobustMutex.Unlock]
 // does. It never blocks.
 func (m *RecursiveMutex) Unlock(o *Owner) error {
 	if !m.heldBy(o) {
-		return errNotOwner
+		return notHeldBy("Unlock")
 	}
 	if n := m.depth.Load(); n > 1 {
 		m.depth.Store(n - 1)
@@ -127,7 +131,7 @@ func (m *RecursiveMutex) Unlock(o *Owner) error {
 // MarkConsistent is [RobustMutex.MarkConsistent] by the holder o.
 func (m *RecursiveMutex) MarkConsistent(o *Owner) error {
 	if !m.heldBy(o) {
-		return errNotOwner
+		return notHeldBy("MarkConsistent")
 	}
 	return m.mu.MarkConsistent()
 }

@@ -21,8 +21,11 @@ var ErrOwnerDead = errors.New("futex: the lock's last owner died")
 // unlocked it in the state that [ErrOwnerDead] tells of.
 var ErrNotRecoverable = errors.New("futex: the lock's state was given up")
 
-// errNotOwner is reported by fs.ErrPermission too.
-var errNotOwner = fmt.Errorf("futex: unlock of a lock that this process does not hold: %w", unix.EPERM)
+// notHeld is what call says of a lock that is another's, or free. The error is
+// reported by fs.ErrPermission too.
+func notHeld(call string) error {
+	return fmt.Errorf("futex: %s of a lock that this process does not hold: %w", call, unix.EPERM)
+}
 
 // A RobustMutex is a lock between processes that survives its holder: when a
 // process dies that holds it, by SIGKILL at any instruction, the next one to
@@ -178,7 +181,7 @@ func (m *RobustMutex) MarkConsistent() error {
 	case r == nil:
 		return ErrNotAttached
 	case !m.heldBy(r):
-		return errNotOwner
+		return notHeld("RobustMutex.MarkConsistent")
 	case !m.trouble.CompareAndSwap(inconsistent, consistent):
 		return fmt.Errorf("futex: MarkConsistent of a lock whose last owner did not die: %w", unix.EINVAL)
 	}
@@ -210,7 +213,7 @@ func (m *RobustMutex) unlock() error {
 		return ErrNotAttached
 	}
 	if !m.heldBy(r) {
-		return errNotOwner
+		return notHeld("RobustMutex.Unlock")
 	}
 	if m.trouble.Load() == inconsistent {
 		m.trouble.Store(givenUp)

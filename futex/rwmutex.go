@@ -176,7 +176,7 @@ func (m *RWMutex) leave(s *readerSlot) error {
 		v := s.state.Load()
 		n := readers(v)
 		if n == 0 {
-			return errNotOwner
+			return notHeld("RWMutex.RUnlock")
 		}
 		if v&waiters != 0 && n == 1 {
 			return m.leaveLast(s)
@@ -197,7 +197,7 @@ func (m *RWMutex) leaveLast(s *readerSlot) error {
 		next, last := v-oneReader, false
 		switch n := readers(v); {
 		case n == 0:
-			return errNotOwner
+			return notHeld("RWMutex.RUnlock")
 		case n == 1 && v&waiters != 0:
 			next, last = noReaders(v), true
 		}

@@ -127,7 +127,7 @@ func (m *RWMutex) Unlock() error {
 		return ErrNotAttached
 	}
 	if !m.writer.heldBy(r) {
-		return errNotOwner
+		return notHeld("RWMutex.Unlock")
 	}
 	raceRelease()
 	m.open()
@@ -143,7 +143,7 @@ func (m *RWMutex) MarkConsistent() error {
 	case r == nil:
 		return ErrNotAttached
 	case !m.writer.heldBy(r):
-		return errNotOwner
+		return notHeld("RWMutex.MarkConsistent")
 	case !m.trouble.CompareAndSwap(inconsistent, consistent):
 		return fmt.Errorf("futex: MarkConsistent of a lock whose last writer did not die: %w", unix.EINVAL)
 	}
