@@ -3,6 +3,8 @@ package futex_test
 import (
 	"context"
 	"errors"
+	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -202,4 +204,28 @@ func TestWakeOp(t *testing.T) {
 		t.Errorf("woke %d, %v, want the second word's", n, err)
 	}
 	<-second
+}
+
+// What is refused before the kernel sees it is named, with what would do, and is
+// still the call's EINVAL.
+func TestRawRefusals(t *testing.T) {
+	var a, b atomic.Uint32
+	op := func(op futex.Op) error { _, err := futex.WakeOp(&a, 1, &b, 1, op); return err }
+	for want, call := range map[string]func() error{
+		"Wake of -1 sleepers, want 0 or more: futex_wake:": func() error { _, err := futex.Wake(&a, -1); return err },
+		"WakeBitset with a mask of 0, want a bit":          func() error { _, err := futex.WakeBitset(&a, 1, 0); return err },
+		"WaitBitset with a mask of 0, want a bit":          func() error { return futex.WaitBitset(bg, &a, 0, 0) },
+		"Requeue that wakes 1 and moves -2, want 0":        func() error { _, err := futex.Requeue(&a, 1, &b, -2, 0); return err },
+		"WakeOp of 1 and 0 sleepers, want 1 or more each":  func() error { _, err := futex.WakeOp(&a, 1, &b, 0, futex.Op{}); return err },
+		"Op.Arg is 2048, want -2048 to 2047":               func() error { return op(futex.Op{Arg: 2048}) },
+		"Op.Arg is 32, want 0 to 31":                       func() error { return op(futex.Op{Arg: 32, Shift: true}) },
+		"Op.CmpArg is -2049, want -2048 to 2047":           func() error { return op(futex.Op{CmpArg: -2049}) },
+		"Op.Do is 5, want OpSet (0) to OpXor (4)":          func() error { return op(futex.Op{Do: 5}) },
+		"Op.Cmp is 6, want CmpEqual (0) to":                func() error { return op(futex.Op{Cmp: 6}) },
+	} {
+		err := call()
+		if !errors.Is(err, unix.EINVAL) || !errors.As(err, new(*os.SyscallError)) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want EINVAL and %q in it", err, want)
+		}
+	}
 }

@@ -48,6 +48,9 @@ func WaitContext(ctx context.Context, addr *atomic.Uint32, old uint32) error {
 // mask of 0 is refused with EINVAL.
 func WaitBitset(ctx context.Context, addr *atomic.Uint32, old uint32, mask uint32) error {
 	mustHave(ctx)
+	if mask == 0 {
+		return invalid("futex_wait", "WaitBitset with a mask of 0, want a bit")
+	}
 	return wait(ctx, addr, old, mask, nil)
 }
 

@@ -1,6 +1,7 @@
 package futex
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"sync/atomic"
@@ -21,16 +22,19 @@ func Wake(addr *atomic.Uint32, n int) (int, error) {
 }
 
 // WakeBitset is [Wake] for the sleepers in [WaitBitset] whose mask has a bit
-// in common with mask, and for all that sleep without a mask.
+// in common with mask, and for all that sleep without a mask. A mask of 0 is
+// refused with EINVAL.
 func WakeBitset(addr *atomic.Uint32, n int, mask uint32) (int, error) {
 	if n == 0 {
 		return 0, nil
 	}
-	count, e := limit(n)
-	if e != 0 {
-		return 0, os.NewSyscallError("futex_wake", e)
+	if n < 0 {
+		return 0, invalid("futex_wake", "Wake of %d sleepers, want 0 or more", n)
 	}
-	woken, e := futexWake(addr, count, mask)
+	if mask == 0 {
+		return 0, invalid("futex_wake", "WakeBitset with a mask of 0, want a bit")
+	}
+	woken, e := futexWake(addr, limit(n), mask)
 	if e != 0 {
 		return 0, os.NewSyscallError("futex_wake", e)
 	}
@@ -45,12 +49,10 @@ func WakeBitset(addr *atomic.Uint32, n int, mask uint32) (int, error) {
 // A signal sends a sleeper that was moved back to from, as the kernel knows no
 // better: change *from before, so that it finds that out.
 func Requeue(from *atomic.Uint32, wake int, to *atomic.Uint32, move int, old uint32) (int, error) {
-	w, e := limit(wake)
-	m, e2 := limit(move)
-	if e != 0 || e2 != 0 {
-		return 0, os.NewSyscallError("futex_requeue", unix.EINVAL)
+	if wake < 0 || move < 0 {
+		return 0, invalid("futex_requeue", "Requeue that wakes %d and moves %d, want 0 or more", wake, move)
 	}
-	n, e := futexRequeue(from, w, to, m, old)
+	n, e := futexRequeue(from, limit(wake), to, limit(move), old)
 	if e != 0 {
 		return 0, os.NewSyscallError("futex_requeue", e)
 	}
@@ -98,25 +100,36 @@ const (
 // done all of it or nothing. It returns how many it woke together. Here n and
 // n2 must be at least 1, as the kernel takes 0 for 1.
 func WakeOp(addr *atomic.Uint32, n int, addr2 *atomic.Uint32, n2 int, op Op) (int, error) {
-	a, e := limit(n)
-	b, e2 := limit(n2)
-	if e != 0 || e2 != 0 || n == 0 || n2 == 0 || !op.valid() {
-		return 0, os.NewSyscallError("futex_wake_op", unix.EINVAL)
+	if n < 1 || n2 < 1 {
+		return 0, invalid("futex_wake_op", "WakeOp of %d and %d sleepers, want 1 or more each", n, n2)
 	}
-	woken, e := futexWakeOp(addr, a, addr2, b, op.encode())
+	if err := op.check(); err != nil {
+		return 0, err
+	}
+	woken, e := futexWakeOp(addr, limit(n), addr2, limit(n2), op.encode())
 	if e != 0 {
 		return 0, os.NewSyscallError("futex_wake_op", e)
 	}
 	return woken, nil
 }
 
-func (o Op) valid() bool {
-	low, high := int32(-1<<11), int32(1<<11-1)
+func (o Op) check() error {
+	const call, least, most = "futex_wake_op", -1 << 11, 1<<11 - 1
+	low, high := int32(least), int32(most)
 	if o.Shift {
 		low, high = 0, 31
 	}
-	return o.Arg >= low && o.Arg <= high && o.CmpArg >= -1<<11 && o.CmpArg < 1<<11 &&
-		o.Do <= OpXor && o.Cmp <= CmpGreaterEqual
+	switch {
+	case o.Do > OpXor:
+		return invalid(call, "Op.Do is %d, want OpSet (0) to OpXor (%d)", o.Do, OpXor)
+	case o.Cmp > CmpGreaterEqual:
+		return invalid(call, "Op.Cmp is %d, want CmpEqual (0) to CmpGreaterEqual (%d)", o.Cmp, CmpGreaterEqual)
+	case o.Arg < low || o.Arg > high:
+		return invalid(call, "Op.Arg is %d, want %d to %d", o.Arg, low, high)
+	case o.CmpArg < least || o.CmpArg > most:
+		return invalid(call, "Op.CmpArg is %d, want %d to %d", o.CmpArg, least, most)
+	}
+	return nil
 }
 
 // encode packs as linux/futex.h says: four bits of operation (the top one for
@@ -130,10 +143,10 @@ func (o Op) encode() uint32 {
 	return do<<28 | uint32(o.Cmp)<<24 | uint32(o.Arg)&arg<<12 | uint32(o.CmpArg)&arg
 }
 
-// limit brings a count into the kernel's int.
-func limit(n int) (int32, unix.Errno) {
-	if n < 0 {
-		return 0, unix.EINVAL
-	}
-	return int32(min(n, maxInt32)), 0
+// limit brings a count, which is not negative, into the kernel's int.
+func limit(n int) int32 { return int32(min(n, maxInt32)) }
+
+// invalid is EINVAL of a call that the kernel is not troubled with, and why.
+func invalid(call, format string, args ...any) error {
+	return fmt.Errorf("futex: %s: %w", fmt.Sprintf(format, args...), os.NewSyscallError(call, unix.EINVAL))
 }
