@@ -277,7 +277,8 @@ func (c *Cond) withdraw(s *waiterSlot, q *condQueue, w *condWaiter, err error) e
 }
 
 // WaitFor waits until pred, which is called with m held, is true: it calls
-// [Cond.Wait] in a loop, and ends with ctx and fails as that does.
+// [Cond.Wait] in a loop, and ends with ctx and fails as that does. If pred panics,
+// WaitFor does too, with m still held and nobody counted as waiting.
 func (c *Cond) WaitFor(ctx context.Context, m CondLocker, pred func() bool) error {
 	for !pred() {
 		if err := c.Wait(ctx, m); err != nil {

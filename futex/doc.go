@@ -93,6 +93,20 @@
 //
 // A [Mutex] takes 4 bytes, a [RobustMutex] 16, a [RWMutex] and a [Cond] 4 KiB.
 //
+// # Memory shared with C or Python
+//
+// Another language may read and write the numbers that lie beside the types of
+// this package, under a protocol of yours, but none of these types: their states,
+// and how they know their owners, are this package's own and can change. What all
+// can sleep on is a plain 32-bit word, aligned to 4: [WordAt] here, _Atomic
+// uint32_t in C. Its peers call futex(2) with FUTEX_WAIT and FUTEX_WAKE and
+// without FUTEX_PRIVATE_FLAG, which would look for sleepers in one process only;
+// they change the word by an atomic instruction before they wake. Such a wake
+// ends [Wait], [WaitContext] and [WaitAny], and [Wake] ends such a wait. Python has
+// no atomic instructions: through ctypes it can sleep, store a word that nobody
+// else writes, and wake, but make no lock. Of a peer that dies nobody is told:
+// wait with a time limit, and look.
+//
 // # Kernels
 //
 // Linux 5.4 has all that is needed. Since 5.16 there is futex_waitv; where it is missing, or a filter forbids it, [WaitAny]

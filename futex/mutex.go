@@ -17,7 +17,10 @@ import (
 // [Attach] must stay mapped until the calls on it have returned. In the terminology of the Go
 // memory model, the n'th Unlock synchronizes before the n+1'st Lock returns.
 //
-// The algorithm is the third of Ulrich Drepper's "Futexes Are Tricky".
+// The algorithm is the third of Ulrich Drepper's "Futexes Are Tricky", but the
+// states are not his 0, 1 and 2: 0 is unlocked, 1<<31 locked, 3<<30 locked while
+// somebody may sleep. It is for Go programs only; what C and Python can share
+// stands in the package's doc.
 type Mutex struct {
 	_     structs.HostLayout
 	_     noCopy
@@ -49,18 +52,17 @@ func (m *Mutex) TryLock() bool {
 }
 
 // Unlock unlocks m. It panics if m is not locked. It never blocks.
-//
-// Lock and Unlock are one locked instruction each, 9.5 of 9.7 ns where one takes
-// 4.75. Lost: an Unlock that is a plain store, for which the sleeper makes the fence
-// by membarrier(2), as in package shm's rings (5.8 ns, 0.55 times glibc's). A
-// sleeper may rely on the mark of another one who is killed before his fence, so
-// that all would have to look again now and then; and the memory could not be
-// unmapped right after a Lock without stopping the world.
-//
-// SYNC mutex: the swap comes before the wake, and a sleeper makes the word
-// contended before it sleeps while it is so. Either the swap sees contended
-// and wakes, or the sleeper sees another value and does not sleep.
 func (m *Mutex) Unlock() {
+	// Lock and Unlock are one locked instruction each, 9.5 of 9.7 ns where one takes
+	// 4.75. Lost: an Unlock that is a plain store, for which the sleeper makes the
+	// fence by membarrier(2), as in package shm's rings (5.8 ns, 0.55 times glibc's).
+	// A sleeper may rely on the mark of another one who is killed before his fence,
+	// so that all would have to look again now and then; and the memory could not be
+	// unmapped right after a Lock without stopping the world.
+	//
+	// SYNC mutex: the swap comes before the wake, and a sleeper makes the word
+	// contended before it sleeps while it is so. Either the swap sees contended
+	// and wakes, or the sleeper sees another value and does not sleep.
 	raceRelease()
 	switch m.state.Swap(unlocked) {
 	case unlocked:

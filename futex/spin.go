@@ -57,8 +57,11 @@ var spinners atomic.Int32
 // sleeps, and learns: after looks that were in vain it goes to sleep at once,
 // or nearly so, for a number of waits that doubles with each, and looks that
 // were not bring it back. Before it sleeps it gives the CPU to others that want
-// it, and learns likewise if that helps. The zero value spins by this policy. A Spinner serves one
-// goroutine at a time and may be private or shared memory.
+// it, and learns likewise if that helps. The zero value spins by this policy. A
+// Spinner serves one goroutine at a time and may be private or shared memory.
+//
+// It is for authors of other primitives, such as package shm's queues: the types
+// of this package spin by themselves.
 type Spinner struct {
 	budget int32 // in µs; 0: the policy's own, < 0: never
 	misses uint32
@@ -156,19 +159,21 @@ func (s *Spinner) hit() {
 // returns the last that it saw. It saves a fast partner what Wait costs; when it
 // was in vain, Wait follows.
 //
-// next is the last word of what the caller reads when word has changed. Each look
-// asks for its cache line, and for the one before, so that they come together with
-// that of word: to ask for them only then makes a message wait for one after the
-// other. By prefetch: a load that has to wait keeps the next look back (between
-// CPUs far apart, a trip of 64 bytes then takes 1.15 times as long).
-//
-// one is by how much a single message changes word. A look takes the line that word
-// lies in away from the partner, who has to wait for it with the next message. So
-// while he sends one after the other the looks begin with a rest, which becomes
-// longer as long as there is more than one message after it: a third of a
-// microsecond at most. Who waits for an answer to each message never rests: the first
-// rest comes when an answer was there sooner than any can be.
+// one is by how much a single message changes word. next is the last word of what
+// the caller reads when word has changed; it is asked for meanwhile. It is for
+// authors of other primitives, as the Spinner is.
 func (s *Spinner) Glance(apart bool, word *atomic.Uint64, old, one uint64, next *atomic.Uint64) uint64 {
+	// Each look asks for next's cache line, and for the one before, so that they come
+	// together with that of word: to ask for them only then makes a message wait for
+	// one after the other. By prefetch: a load that has to wait keeps the next look
+	// back (between CPUs far apart, a trip of 64 bytes then takes 1.15 times as long).
+	//
+	// A look takes the line that word lies in away from the partner, who has to wait
+	// for it with the next message. So while he sends one after the other the looks
+	// begin with a rest, which becomes longer as long as there is more than one
+	// message after it: a third of a microsecond at most. Who waits for an answer to
+	// each message never rests: the first rest comes when an answer was there sooner
+	// than any can be.
 	if !apart || s.budget < 0 || s.skips > 0 {
 		return word.Load()
 	}
@@ -204,16 +209,18 @@ func (s *Spinner) Slept(d time.Duration) {
 	}
 }
 
-// ManyCPUs reports whether this process may run on more than one CPU.
+// ManyCPUs reports whether this process may run on more than one CPU. Like
+// [PinnedCPU] it is for authors of other primitives, who decide by it how to wait.
 func ManyCPUs() bool { return runtime.NumCPU() > 1 }
 
 // Unpinned is what [PinnedCPU] returns for a process that may run on several
-// CPUs.
+// CPUs. It is for authors of other primitives.
 const Unpinned = 1
 
 // PinnedCPU tells where this process runs, so that a partner can see whether
 // spinning makes sense: 2 + the number of the only CPU it may use, as it was
-// when the process started, or Unpinned.
+// when the process started, or Unpinned. It is for authors of other primitives,
+// whose parties leave it in the memory that they share.
 func PinnedCPU() uint32 { return pinnedCPU() }
 
 var pinnedCPU = sync.OnceValue(func() uint32 {
