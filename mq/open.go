@@ -23,7 +23,8 @@ type Attr struct {
 // block.
 //
 // Errors are of type [*os.PathError]: [os.ErrExist] if the name is taken;
-// EINVAL, EMFILE or ENOSPC with the limit that is in the way.
+// EINVAL, EMFILE or ENOSPC with the limit that is in the way; EINVAL for a mode
+// with more than permission bits.
 func Create(name string, attr *Attr) (*Queue, error) {
 	if err := checkName(name); err != nil {
 		return nil, openError(name, err)
@@ -36,14 +37,17 @@ func Create(name string, attr *Attr) (*Queue, error) {
 		a.MaxMessages = min(10, sysctl("msg_max", 10))
 		a.MessageSize = min(8192, sysctl("msgsize_max", 8192))
 	}
+	if a.Mode&^fs.ModePerm != 0 {
+		return nil, openError(name, fmt.Errorf("mode %#o, want permission bits only: %w", uint32(a.Mode), unix.EINVAL))
+	}
 	if a.MaxMessages <= 0 || a.MessageSize <= 0 {
 		return nil, openError(name, explainCreate(unix.EINVAL, a))
 	}
-	if a.Mode.Perm() == 0 {
+	if a.Mode == 0 {
 		a.Mode = 0o600
 	}
 	ka := kernelAttr{maxmsg: a.MaxMessages, msgsize: a.MessageSize}
-	fd, err := mqOpen(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NONBLOCK|unix.O_CLOEXEC, uint32(a.Mode.Perm()), &ka)
+	fd, err := mqOpen(name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NONBLOCK|unix.O_CLOEXEC, uint32(a.Mode), &ka)
 	if err != nil {
 		return nil, openError(name, explainCreate(err, a))
 	}

@@ -86,11 +86,13 @@ func TestCase195_Limits(t *testing.T) {
 		{mq.Attr{MaxMessages: -1, MessageSize: -1}, "fs.mqueue.msg_max"},
 		{mq.Attr{MaxMessages: 1 << 17, MessageSize: 64}, "fs.mqueue.msg_max"},    // above any msg_max
 		{mq.Attr{MaxMessages: 1, MessageSize: 1 << 25}, "fs.mqueue.msgsize_max"}, // above any msgsize_max
+		{mq.Attr{Mode: os.ModeDir}, "mode 020000000000, want permission bits only"},
+		{mq.Attr{Mode: 0o7777}, "mode 07777, want permission bits only"},
 	} {
 		_, err := mq.Create(name, &c.attr)
 		wantErr(t, "Create", err, unix.EINVAL)
 		if !strings.Contains(err.Error(), c.say) {
-			t.Errorf("%+v: %q doesn't name %s", c.attr, err, c.say)
+			t.Errorf("%+v: %q doesn't say %s", c.attr, err, c.say)
 		}
 	}
 	for _, attr := range []*mq.Attr{{MaxMessages: 11, MessageSize: 64}, {MaxMessages: 1, MessageSize: 8193}} {

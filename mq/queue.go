@@ -202,6 +202,9 @@ func (q *Queue) sendError(err error, size int) error {
 	if errors.Is(err, unix.EMSGSIZE) {
 		return fmt.Errorf("mq: message of %d bytes, the queue takes %d (Attr.MessageSize, up to sysctl fs.mqueue.msgsize_max): %w", size, q.size, err)
 	}
+	if errors.Is(err, unix.EBADF) {
+		return fmt.Errorf("mq: Send on a Queue that is open for receiving only: %w", err)
+	}
 	return err
 }
 
@@ -209,6 +212,9 @@ func (q *Queue) recvError(err error, size int) error {
 	err = os.NewSyscallError("mq_timedreceive", err)
 	if errors.Is(err, unix.EMSGSIZE) {
 		return fmt.Errorf("mq: buffer of %d bytes, a message of this queue may have %d: %w", size, q.size, err)
+	}
+	if errors.Is(err, unix.EBADF) {
+		return fmt.Errorf("mq: Recv on a Queue that is open for sending only: %w", err)
 	}
 	return err
 }
