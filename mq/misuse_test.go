@@ -37,6 +37,7 @@ func TestMisused(t *testing.T) {
 		{"SetWriteDeadline", os.ErrClosed, func() error { return closed.SetWriteDeadline(time.Now()) }},
 		{"PassFiles", os.ErrClosed, func() error { _, err := closed.PassFiles(); return err }},
 		{"Close", os.ErrClosed, closed.Close},
+		{"a zero Queue", os.ErrInvalid, func() error { _, err := new(mq.Queue).PassFiles(); return err }},
 		{"TakeFiles of a closed file", os.ErrClosed, func() error { return new(mq.Queue).TakeFiles([]*os.File{file}) }},
 
 		{"Send", context.Canceled, func() error { return q.Send(over, nil, 0) }},

@@ -22,6 +22,9 @@ type Queue struct {
 
 var _ syscall.Conn = (*Queue)(nil)
 
+// errZero is what the methods of a Queue say that is no queue's.
+var errZero = fmt.Errorf("mq: a zero Queue, which nothing has opened: %w", os.ErrInvalid)
+
 // A receiver is the receiving half; its fields belong to the holder of the
 // line's turn. A sender likewise.
 type receiver struct {
@@ -177,7 +180,7 @@ func begin(ctx context.Context, l *line) error {
 func (q *Queue) ready() error {
 	switch {
 	case q.d == nil:
-		return os.ErrInvalid
+		return errZero
 	case q.d.closed():
 		return os.ErrClosed
 	}
@@ -255,7 +258,7 @@ func (q *Queue) SyscallConn() (syscall.RawConn, error) {
 // call, also a second Close.
 func (q *Queue) Close() error {
 	if q.d == nil {
-		return os.ErrInvalid
+		return errZero
 	}
 	return q.d.close(&q.in.line, &q.out.line)
 }

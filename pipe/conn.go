@@ -15,7 +15,7 @@ import (
 // [net.Conn]. Any number of goroutines may call its methods at once: senders
 // take turns, and so do receivers, each with a whole message.
 //
-// The zero Conn is of no use but to [Conn.TakeFiles]; its other methods return
+// The zero Conn is of no use but to [Conn.TakeFiles]; its other methods fail with
 // [os.ErrInvalid]. A Conn must not be copied.
 type Conn struct {
 	d    *descriptor // nil in a zero Conn
@@ -142,11 +142,11 @@ func (c *Conn) Write(p []byte) (int, error) {
 func (c *Conn) ready(can bool, op string) error {
 	switch {
 	case c.d == nil:
-		return os.ErrInvalid
+		return errZero
 	case c.d.closed():
 		return os.ErrClosed
 	case !can:
-		return os.NewSyscallError(op, unix.EBADF)
+		return wrongEnd{op, c.mode.read}
 	}
 	return nil
 }
@@ -260,7 +260,7 @@ func (c *Conn) CloseWrite() error {
 // so does every later call, also a second Close.
 func (c *Conn) Close() error {
 	if c.d == nil {
-		return os.ErrInvalid
+		return errZero
 	}
 	err := c.d.close(&c.in.line, &c.out.line)
 	c.dropFiles()

@@ -112,6 +112,8 @@ func TestCase155_WrongDirection(t *testing.T) {
 	closeAfter(t, r, w)
 	_, err = w.Recv(bg, nil)
 	wantErr(t, "Recv", err, unix.EBADF)
+	says(t, err, "pipe: this end only sends: read: ")
+	says(t, r.Send(bg, nil), "pipe: this end only receives: write: ")
 	_, err = w.Poll(bg)
 	wantErr(t, "Poll", err, unix.EBADF)
 	_, err = w.Read(make([]byte, 1))
@@ -199,6 +201,23 @@ func TestCase161_SetSize(t *testing.T) {
 	closeAfter(t, a, b)
 	_, err = pipe.SetSize(a, 4096)
 	wantErr(t, "socket", err, unix.EBADF)
+	says(t, err, "of what is no pipe and no FIFO: fcntl: ")
+	for _, size := range []int64{-1, 1<<31 + 1, 1<<32 + 4096} {
+		if int64(int(size)) != size {
+			continue // 32 bits
+		}
+		_, err = pipe.SetSize(w, int(size))
+		wantErr(t, "no size", err, unix.EINVAL)
+		says(t, err, fmt.Sprintf("SetSize to %d bytes, want 0 to 2147483648: fcntl: ", size))
+	}
+}
+
+// says fails unless err has the text in it.
+func says(t testing.TB, err error, text string) {
+	t.Helper()
+	if err == nil || !strings.Contains(err.Error(), text) {
+		t.Errorf("%v: want %q in it", err, text)
+	}
 }
 
 // Case 162 asks that a packet cut short be reported. Here none is cut.

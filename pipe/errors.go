@@ -53,6 +53,30 @@ func (e *PartialError) Timeout() bool { return os.IsTimeout(e.Err) }
 // Temporary reports whether trying again can help.
 func (e *PartialError) Temporary() bool { return true }
 
+// errZero is what the methods of a Conn say that is no end of anything, and
+// errNoListener those of such a Listener.
+var (
+	errZero       = fmt.Errorf("pipe: a zero Conn, which nothing has opened: %w", os.ErrInvalid)
+	errNoListener = fmt.Errorf("pipe: a zero Listener, which nothing has opened: %w", os.ErrInvalid)
+)
+
+// A wrongEnd is the error of a call for the other direction. As nothing is called
+// to make one, Conn.ready is inlined.
+type wrongEnd struct {
+	op       string
+	receives bool
+}
+
+func (e wrongEnd) Error() string {
+	only := "sends"
+	if e.receives {
+		only = "receives"
+	}
+	return fmt.Sprintf("pipe: this end only %s: %v", only, e.Unwrap())
+}
+
+func (e wrongEnd) Unwrap() error { return os.NewSyscallError(e.op, syscall.EBADF) }
+
 func tooLarge(size uint64, max int) error {
 	return fmt.Errorf("%w: %d bytes, at most %d accepted", ErrTooLarge, size, max)
 }

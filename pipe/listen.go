@@ -176,7 +176,7 @@ func (l *Listener) Allow(f func(Peer) bool) {
 // Any number of goroutines may call it at once.
 func (l *Listener) AcceptConn(ctx context.Context) (*Conn, error) {
 	if l.d == nil {
-		return nil, os.ErrInvalid
+		return nil, errNoListener
 	}
 	for {
 		fd, err := l.next(ctx)
@@ -247,7 +247,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 // ends with [os.ErrDeadlineExceeded]; the zero time means never.
 func (l *Listener) SetDeadline(t time.Time) error {
 	if l.d == nil {
-		return os.ErrInvalid
+		return errNoListener
 	}
 	return l.setUser(t)
 }
@@ -258,7 +258,7 @@ func (l *Listener) Addr() net.Addr { return &net.UnixAddr{Name: l.name, Net: l.n
 // SyscallConn gives access to the descriptor, for [Select] among others.
 func (l *Listener) SyscallConn() (syscall.RawConn, error) {
 	if l.d == nil {
-		return nil, os.ErrInvalid
+		return nil, errNoListener
 	}
 	return rawConn{l.d}, nil
 }
@@ -268,7 +268,7 @@ func (l *Listener) SyscallConn() (syscall.RawConn, error) {
 // Accepted Conns stay open.
 func (l *Listener) Close() error {
 	if l.d == nil {
-		return os.ErrInvalid
+		return errNoListener
 	}
 	if l.d.closed() {
 		return os.ErrClosed

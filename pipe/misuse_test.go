@@ -91,6 +91,8 @@ func TestMisused(t *testing.T) {
 	} {
 		within(t, c.what, func() { wantErr(t, c.what, c.call(), c.want) })
 	}
+	says(t, new(pipe.Conn).Send(bg, nil), "pipe: a zero Conn, which nothing has opened")
+	says(t, none.Close(), "pipe: a zero Listener, which nothing has opened")
 	// None of that has used anything up.
 	must(t, w.Send(bg, []byte("still")))
 	n, err := r.Recv(bg, buf)

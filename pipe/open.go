@@ -184,15 +184,21 @@ func describe(fd int) (m mode, err error) {
 	return m, fmt.Errorf("pipe: neither pipe, FIFO nor socket (file type %#o): %w", st.Mode&unix.S_IFMT, os.ErrInvalid)
 }
 
+const maxPipe = 1 << 31 // bytes, for the kernel
+
 // SetSize asks the kernel for a pipe that holds at least bytes bytes and returns
 // what it got: a power of two. If nobody asks a pipe holds 64 KiB, and 256 KiB
 // once a Conn has sent a message of 16 KiB or more through it; large pipes carry
 // large messages up to three times as fast. A Conn leaves alone what SetSize has
 // set.
 //
-// Errors: EPERM above fs.pipe-max-size; EBUSY if more than that is in the pipe
+// Errors: EINVAL below 0 or above 2^31; EPERM above fs.pipe-max-size; EBUSY if more than that is in the pipe
 // just now; EBADF for a socket, which has no such size.
 func SetSize(c syscall.Conn, bytes int) (int, error) {
+	// The kernel takes the low 32 bits of it.
+	if bytes < 0 || int64(bytes) > maxPipe {
+		return 0, fmt.Errorf("pipe: SetSize to %d bytes, want 0 to %d: %w", bytes, int64(maxPipe), os.NewSyscallError("fcntl", unix.EINVAL))
+	}
 	rc, err := c.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -211,6 +217,8 @@ func SetSize(c syscall.Conn, bytes int) (int, error) {
 			bytes, setting("pipe-max-size"), setting("pipe-user-pages-soft"), os.NewSyscallError("fcntl", serr))
 	case errors.Is(serr, unix.EBUSY):
 		return 0, fmt.Errorf("pipe: more than %d bytes wait in the pipe: %w", bytes, os.NewSyscallError("fcntl", serr))
+	case errors.Is(serr, unix.EBADF):
+		return 0, fmt.Errorf("pipe: SetSize of what is no pipe and no FIFO: %w", os.NewSyscallError("fcntl", serr))
 	case serr != nil:
 		return 0, os.NewSyscallError("fcntl", serr)
 	}

@@ -54,6 +54,9 @@ func Select(ctx context.Context, conns ...syscall.Conn) (ready []int, err error)
 	first := make(map[int][]int, len(conns)) // by descriptor: the same may stand there twice
 	for i, c := range conns {
 		fd, err := w.add(c, unix.EPOLLIN, first)
+		if errors.Is(err, unix.EPERM) {
+			err = fmt.Errorf("it is of a kind that can't be polled, as a file on a disk is: %w", err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("pipe: Select: conn %d: %w", i, err)
 		}

@@ -102,6 +102,7 @@ func TestSelectRefuses(t *testing.T) {
 	must(t, err)
 	_, err = pipe.Select(bg, r, f)
 	wantErr(t, "a file", err, syscall.EPERM)
+	says(t, err, "can't be polled, as a file on a disk is: epoll_ctl: ")
 	f.Close()
 	_, err = pipe.Select(bg, r, f)
 	wantErr(t, "closed", err, os.ErrClosed)

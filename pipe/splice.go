@@ -23,7 +23,7 @@ import (
 // an error.
 //
 // Errors: [io.EOF] if src ends first; ctx.Err(); EINVAL if none is a pipe or one
-// can't be spliced; EPIPE; [os.ErrInvalid] if n is negative, or src is a Conn
+// can't be spliced; EBADF if src can't be read or dst not written; EPIPE; [os.ErrInvalid] if n is negative, or src is a Conn
 // that has read ahead, or dst one with half a frame to send; [os.ErrClosed].
 // Deadlines do not apply. Nobody may receive from src, send to dst or close
 // them meanwhile.
@@ -127,7 +127,7 @@ func between(ctx context.Context, op string, dst, src syscall.Conn, try func(d, 
 		case terr == io.EOF && !bare:
 			return io.EOF
 		case terr != io.EOF && !errors.Is(terr, unix.EAGAIN):
-			return os.NewSyscallError(op, terr)
+			return refused(op, terr)
 		}
 		if err := awaitEvent(ctx, src, unix.EPOLLIN); err != nil {
 			return err
@@ -136,6 +136,22 @@ func between(ctx context.Context, op string, dst, src syscall.Conn, try func(d, 
 			return err
 		}
 	}
+}
+
+// refused says what an errno of splice or tee means.
+func refused(op string, err error) error {
+	why, err := "", os.NewSyscallError(op, err)
+	switch {
+	case errors.Is(err, unix.EBADF):
+		why = "src is not open for reading, or dst not for writing"
+	case errors.Is(err, unix.EINVAL) && op == "tee":
+		why = "src and dst must be two pipes or FIFOs"
+	case errors.Is(err, unix.EINVAL):
+		why = "one of src and dst must be a pipe or FIFO, the other another one, a socket or a file that can be spliced and is not appended to"
+	default:
+		return err
+	}
+	return fmt.Errorf("pipe: %s: %w", why, err)
 }
 
 // awaitEvent waits for an event of one descriptor. A file that can't be polled
