@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"reflect"
@@ -75,10 +76,20 @@ func (c *checker) check(t reflect.Type, path, where string) error {
 		}
 		return c.check(t.Elem(), path+"[]", where)
 	case reflect.Struct:
-		return c.fields(t, path, where)
+		err := c.fields(t, path, where)
+		if p := reflect.PointerTo(t); err != nil && where == "" && (p.Implements(filerType) || p.Implements(dupFilerType)) {
+			err = fmt.Errorf("%w; pass what its method File returns, and make a %v of it in the child (shm.FromFile, net.FileConn or the like)", err, t)
+		}
+		return err
 	}
 	return nil
 }
+
+// What is no handle but is made of a descriptor, as shm.Object and net.TCPConn are.
+var (
+	filerType    = reflect.TypeFor[interface{ File() *os.File }]()
+	dupFilerType = reflect.TypeFor[interface{ File() (*os.File, error) }]()
+)
 
 // instead is what to use where something cannot travel.
 var instead = map[reflect.Kind]string{

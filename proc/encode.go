@@ -163,7 +163,7 @@ func (e *encoder) files(v reflect.Value, path string) error {
 		e.mark(uint64(len(fs)))
 		for _, f := range fs {
 			if f == nil {
-				return fmt.Errorf("argument%s: %w", boxPath(path), os.ErrInvalid)
+				return fmt.Errorf("argument%s: its PassFiles gave a nil file: %w", boxPath(path), os.ErrInvalid)
 			}
 			if err := e.file(f, f.Name(), path); err != nil {
 				return err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -98,10 +100,34 @@ func setLimits(b []byte) error {
 			lim.Max++
 		}
 		if err := unix.Setrlimit(int(resource), &lim); err != nil {
-			return fmt.Errorf("field Limits.%s: %w", limitName(int(resource)), os.NewSyscallError("setrlimit", err))
+			return refusedLimit(int(resource), value, os.NewSyscallError("setrlimit", err))
 		}
 	}
 	return nil
+}
+
+// refusedLimit says which limit can't be set, and what is in its way.
+func refusedLimit(resource int, value uint64, err error) error {
+	why := ""
+	var now unix.Rlimit
+	if errors.Is(err, unix.EPERM) && unix.Getrlimit(resource, &now) == nil {
+		why = fmt.Sprintf(" (this process has %s, and needs CAP_SYS_RESOURCE for more)", limitText(resource, now.Max))
+		most, ferr := os.ReadFile("/proc/sys/fs/nr_open")
+		if n, perr := strconv.ParseUint(strings.TrimSpace(string(most)), 10, 64); resource == unix.RLIMIT_NOFILE && ferr == nil && perr == nil && value > n {
+			why = fmt.Sprintf(" (at most %d, which sysctl fs.nr_open raises)", n)
+		}
+	}
+	return fmt.Errorf("field Limits.%s is %s%s: %w", limitName(resource), limitText(resource, value), why, err)
+}
+
+func limitText(resource int, value uint64) string {
+	switch {
+	case value == Unlimited || value == unix.RLIM_INFINITY:
+		return "Unlimited"
+	case resource == unix.RLIMIT_CPU:
+		return fmt.Sprintf("%ds", value)
+	}
+	return fmt.Sprint(value)
 }
 
 func limitName(resource int) string {

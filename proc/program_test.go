@@ -249,7 +249,7 @@ func TestCase224_ExecFails(t *testing.T) {
 		{"no directory", proc.Cmd{Path: shell, Dir: filepath.Join(dir, "none")}, os.ErrNotExist, "chdir"},
 		{"a file without a name", proc.Cmd{Path: shell, Files: map[string]*os.File{"": os.Stdin}}, nil, "Files has a file called \"\""},
 		{"a file with an odd name", proc.Cmd{Path: shell, Files: map[string]*os.File{"A=": os.Stdin}}, nil, "Files has a file called \"A=\""},
-		{"a nil file", proc.Cmd{Path: shell, Files: map[string]*os.File{"A": os.Stdin, "B": nil}}, os.ErrInvalid, "Files[\"B\"]"},
+		{"a nil file", proc.Cmd{Path: shell, Files: map[string]*os.File{"A": os.Stdin, "B": nil}}, os.ErrInvalid, "Files[\"B\"] is nil, want an open file"},
 		{"a negative limit", proc.Cmd{Path: shell, Limits: proc.Limits{Files: -1}}, nil, "Limits.Files is -1: want 0"},
 		{"tree without a cgroup", proc.Cmd{Path: shell, Tree: true, Sys: &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: 0}}, nil, "Sys.CgroupFD is no cgroup"},
 	}

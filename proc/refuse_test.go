@@ -84,12 +84,12 @@ func TestStartRefuses(t *testing.T) {
 		{"a closed file further in", start(grown.Start(ctx, tree{Kids: []tree{{Log: closed}}})), "argument.Kids[0].Log: file already closed", os.ErrClosed},
 		{"a handle that can't be passed", start(takes.Start(ctx, &port[int]{})), "port: not open", nil},
 		{"a handle that can't be taken", start(takes.Start(ctx, &port[int]{files: []*os.File{w, w, w, w}})), "port: 4 files: want at most 3", nil},
-		{"a nil file in a handle", start(takes.Start(ctx, &port[int]{files: []*os.File{nil}})), "invalid argument", os.ErrInvalid},
+		{"a nil file in a handle", start(takes.Start(ctx, &port[int]{files: []*os.File{nil}})), "its PassFiles gave a nil file: invalid argument", os.ErrInvalid},
 		{"nothing exported", start(unsent.Start(ctx, struct{ n int }{1})), "no exported fields", nil},
 		{"a name that the child does not know", start(late.Start(ctx, struct{}{})), fmt.Sprintf("no function %q", lateName), nil},
 		{"a negative CPU", start(nothing.StartCmd(ctx, &proc.Cmd{CPUs: []int{-1}}, struct{}{})), "CPUs has -1: want 0 to 1023", nil},
 		{"no CPU", start(nothing.StartCmd(ctx, &proc.Cmd{CPUs: []int{}}, struct{}{})), "CPUs is empty", nil},
-		{"a CPU that is not there", start(nothing.StartCmd(ctx, &proc.Cmd{CPUs: []int{1023}}, struct{}{})), "sched_setaffinity", syscall.EINVAL},
+		{"a CPU that is not there", start(nothing.StartCmd(ctx, &proc.Cmd{CPUs: []int{1023}}, struct{}{})), "field CPUs is [1023]: none of them is there for this process (the machine has 0", syscall.EINVAL},
 		{"a negative delay", start(nothing.StartCmd(ctx, &proc.Cmd{WaitDelay: -1}, struct{}{})), "WaitDelay is -1ns: want 0", nil},
 		{"a NUL in the environment", start(nothing.StartCmd(ctx, &proc.Cmd{Env: []string{"A=b\x00c"}}, struct{}{})), `Env[0] is "A=b\x00c": it has a NUL`, nil},
 		{"no equals sign", start(nothing.StartCmd(ctx, &proc.Cmd{Env: []string{"A"}}, struct{}{})), `Env[0] is "A": want key=value`, nil},
@@ -98,7 +98,7 @@ func TestStartRefuses(t *testing.T) {
 		{"a pidfd by itself", start(nothing.StartCmd(ctx, &proc.Cmd{Sys: &syscall.SysProcAttr{PidFD: new(int)}}, struct{}{})), "Sys.PidFD is set: use Process.SyscallConn", nil},
 		{"a handle as a key", start(looped.Start(ctx, loop{Any: map[any]int{os.Stdout: 1}})), "loop.Any[key] is a handle (*os.File) in an interface", nil},
 		{"a func in a map", start(looped.Start(ctx, loop{Any: map[string]any{"a": func() {}}})), "loop.Any[] is a func", nil},
-		{"more files than the kernel has", start(nothing.StartCmd(ctx, &proc.Cmd{Limits: proc.Limits{Files: 1 << 40}}, struct{}{})), "field Limits.Files: setrlimit: operation not permitted", nil},
+		{"more files than the kernel has", start(nothing.StartCmd(ctx, &proc.Cmd{Limits: proc.Limits{Files: 1 << 40}}, struct{}{})), "field Limits.Files is 1099511627776 (at most ", nil},
 		{"a closed standard input", start(nothing.StartCmd(ctx, &proc.Cmd{Stdin: closed}, struct{}{})), "Stdin: file already closed", os.ErrClosed},
 	}
 	before := descriptors(t)

@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/rawipc/rawipc/proc"
+	"github.com/rawipc/rawipc/shm"
 )
 
 type (
@@ -65,6 +66,7 @@ func TestRegisterRefuses(t *testing.T) {
 		{refusal[chanPtr](t, "r"), "chanPtr.P (chan int) is a chan"},
 		{refusal[rawPointer](t, "r"), "rawPointer.P is an unsafe.Pointer: it cannot travel"},
 		{refusal[hiddenFunc](t, "r"), "hiddenFunc.hook (func()) is a func in an unexported field"},
+		{refusal[*shm.Object](t, "r"), "shm.Object.file (*os.File) is a handle in an unexported field: handles travel only in exported fields, arrays, slices and behind pointers; pass what its method File returns, and make a shm.Object of it in the child (shm.FromFile"},
 		{refusal[hiddenHandle](t, "r"), "hiddenHandle.log (*os.File) is a handle in an unexported field"},
 		{refusal[deepHidden](t, "r"), "deepHidden.A[].b.C (*proc_test.port[int]) is a handle in an unexported field"},
 		{refusal[mapHandle](t, "r"), "mapHandle.M[] (*proc_test.port[int]) is a handle in a map"},

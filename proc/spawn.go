@@ -2,9 +2,12 @@ package proc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -68,10 +71,32 @@ func (r *spawnRequest) pinned() (pid int, err error) {
 		return 0, os.NewSyscallError("sched_getaffinity", err)
 	}
 	if err := unix.SchedSetaffinity(0, r.cpus); err != nil {
-		return 0, fmt.Errorf("CPUs: %w", os.NewSyscallError("sched_setaffinity", err))
+		err := os.NewSyscallError("sched_setaffinity", err)
+		if errors.Is(err, unix.EINVAL) {
+			err = fmt.Errorf("none of them is there for this process (the machine has %s, a cpuset may have fewer): %w", onlineCPUs(), err)
+		}
+		return 0, fmt.Errorf("field CPUs is %v: %w", listCPUs(r.cpus), err)
 	}
 	defer unix.SchedSetaffinity(0, &old)
 	return r.fork()
+}
+
+func listCPUs(set *unix.CPUSet) (list []int) {
+	for cpu := range len(set) * bits.UintSize {
+		if set.IsSet(cpu) {
+			list = append(list, cpu)
+		}
+	}
+	return list
+}
+
+// onlineCPUs is the kernel's list of the CPUs that work, such as "0-3,8".
+func onlineCPUs() string {
+	b, err := os.ReadFile("/sys/devices/system/cpu/online")
+	if err != nil {
+		return "others"
+	}
+	return strings.TrimSpace(string(b))
 }
 
 func (r *spawnRequest) fork() (pid int, err error) {

@@ -72,6 +72,9 @@ func (c *Cmd) extra() (files []named, err error) {
 		if name == "" || name == envMark || strings.ContainsAny(name, "=\x00") {
 			err = fmt.Errorf("field Files has a file called %q: want the name of an environment variable", name)
 		}
+		if err == nil && c.Files[name] == nil {
+			err = fmt.Errorf("field Files[%q] is nil, want an open file: %w", name, os.ErrInvalid)
+		}
 		fd := -1
 		if err == nil {
 			if fd, err = c.lend(c.Files[name]); err != nil {
