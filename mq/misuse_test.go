@@ -58,6 +58,32 @@ func TestMisused(t *testing.T) {
 	}
 }
 
+// Who passes no context is told so, and if he recovers nobody's turn is gone.
+func TestNilContext(t *testing.T) {
+	q, _ := fresh(t, small(1))
+	var none context.Context
+	buf := make([]byte, 64)
+	for what, call := range map[string]func(){
+		"Send":   func() { q.Send(none, nil, 0) },
+		"Recv":   func() { q.Recv(none, buf) },
+		"Notify": func() { q.Notify(none) },
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != "mq: nil context" {
+					t.Errorf("%s: panic is %v", what, got)
+				}
+			}()
+			call()
+		}()
+	}
+	within(t, "Send and Recv", func() {
+		must(t, q.Send(t.Context(), nil, 1))
+		_, _, err := q.Recv(t.Context(), buf)
+		must(t, err)
+	})
+}
+
 // Who asks for the descriptor itself may wait for it, and the Queue goes on as
 // before; closed, it says so.
 func TestSyscallConnWaits(t *testing.T) {

@@ -34,6 +34,7 @@ import (
 // thread or a signal. Polling the queue would neither exclude others nor see a
 // message that is taken at once.
 func (q *Queue) Notify(ctx context.Context) error {
+	mustHave(ctx)
 	if err := q.ready(); err != nil {
 		return err
 	}

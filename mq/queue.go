@@ -169,8 +169,16 @@ func (q *Queue) TryRecv(buf []byte) (n int, prio uint, ok bool, err error) {
 	return in.n, uint(in.prio), true, nil
 }
 
+// mustHave panics for a nil context, before anything is taken or made for it.
+func mustHave(ctx context.Context) {
+	if ctx == nil {
+		panic("mq: nil context")
+	}
+}
+
 // begin makes the caller the one that uses the line.
 func begin(ctx context.Context, l *line) error {
+	mustHave(ctx)
 	if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return err
 	}

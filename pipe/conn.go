@@ -105,6 +105,7 @@ func (c *Conn) RecvAlloc(ctx context.Context, max int) ([]byte, error) {
 // (false, ctx.Err()) if ctx ends first. A context that has already ended makes
 // it a look that doesn't wait. It takes its turn among the receivers.
 func (c *Conn) Poll(ctx context.Context) (bool, error) {
+	mustHave(ctx)
 	if err := c.ready(c.mode.read, "read"); err != nil {
 		return false, err
 	}
@@ -151,8 +152,16 @@ func (c *Conn) ready(can bool, op string) error {
 	return nil
 }
 
+// mustHave panics for a nil context, before anything is taken or made for it.
+func mustHave(ctx context.Context) {
+	if ctx == nil {
+		panic("pipe: nil context")
+	}
+}
+
 // begin makes the caller the one that receives.
 func (c *Conn) begin(ctx context.Context) error {
+	mustHave(ctx)
 	if err := c.ready(c.mode.read, "read"); err != nil {
 		return err
 	}

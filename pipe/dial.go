@@ -17,6 +17,7 @@ import (
 // name and ECONNREFUSED if nobody listens there. A Listener that doesn't let this
 // process in closes the Conn.
 func Dial(ctx context.Context, network, name string) (*Conn, error) {
+	mustHave(ctx)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

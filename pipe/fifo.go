@@ -31,6 +31,7 @@ func Mkfifo(name string, perm fs.FileMode) error {
 //
 // Errors: [*os.PathError]; it wraps [os.ErrInvalid] if name is no FIFO.
 func OpenFIFO(ctx context.Context, name string, flag int) (*Conn, error) {
+	mustHave(ctx)
 	if flag != os.O_RDONLY && flag != os.O_WRONLY && flag != os.O_RDWR {
 		return nil, fifoError(name, fmt.Errorf("flag %#x is none of O_RDONLY, O_WRONLY, O_RDWR: %w", flag, os.ErrInvalid))
 	}

@@ -198,6 +198,7 @@ func (l *Listener) AcceptConn(ctx context.Context) (*Conn, error) {
 
 // next waits for the next peer.
 func (l *Listener) next(ctx context.Context) (fd int, err error) {
+	mustHave(ctx)
 	if err := ctx.Err(); err != nil {
 		return -1, err
 	}

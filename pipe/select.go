@@ -30,6 +30,7 @@ import (
 // the call; the kernel doesn't report that. Any number of goroutines may call
 // it at once, with the same conns too.
 func Select(ctx context.Context, conns ...syscall.Conn) (ready []int, err error) {
+	mustHave(ctx)
 	if len(conns) == 0 {
 		return nil, fmt.Errorf("pipe: Select among nothing: %w", os.ErrInvalid)
 	}

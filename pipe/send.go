@@ -122,6 +122,7 @@ func (out *sender) push(ctx context.Context, a, b, c []byte) (int, error) {
 //
 // control goes with msg's first byte.
 func (out *sender) send(ctx context.Context, c *Conn, msg, control []byte) (int, error) {
+	mustHave(ctx)
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -230,6 +231,7 @@ func (out *sender) sendPacket(ctx context.Context, msg []byte) (int, error) {
 }
 
 func (out *sender) flush(ctx context.Context, c *Conn) error {
+	mustHave(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

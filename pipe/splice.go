@@ -73,6 +73,7 @@ func Tee(ctx context.Context, dst, src syscall.Conn, n int64) (copied int64, err
 // between runs try, which moves bytes from s to d, until it is through. When it
 // says EAGAIN, between waits for src and then for dst.
 func between(ctx context.Context, op string, dst, src syscall.Conn, try func(d, s int) (bool, error)) error {
+	mustHave(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -69,6 +69,7 @@ func (f *PidFD) Signal(sig syscall.Signal) error {
 // the kernel does not say: then neither [State.Success] nor any cause is
 // reported, and the state's text says so.
 func (f *PidFD) Wait(ctx context.Context) (*State, error) {
+	mustHave(ctx)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

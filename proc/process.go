@@ -87,6 +87,7 @@ func (p *Process) Wait(ctx context.Context) (*State, error) {
 	select {
 	case <-p.done:
 	default:
+		mustHave(ctx)
 		select {
 		case <-p.done:
 		case <-ctx.Done():

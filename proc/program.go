@@ -27,6 +27,7 @@ import (
 // os.ErrPermission, syscall.ENOEXEC for what is no program, syscall.E2BIG for
 // arguments that are too long. Any number of goroutines may call it.
 func Start(ctx context.Context, cmd *Cmd) (*Process, error) {
+	mustHave(ctx)
 	if cmd == nil || cmd.Path == "" {
 		return nil, errors.New("proc: start: field Path of Cmd is empty: want a program's path")
 	}

@@ -100,6 +100,7 @@ func (f *Func[A]) Start(ctx context.Context, a A) (*Process, error) {
 // The error is [ErrNoDispatch] if this program does not call [Dispatch] first.
 // Any number of goroutines may call it.
 func (f *Func[A]) StartCmd(ctx context.Context, cmd *Cmd, a A) (*Process, error) {
+	mustHave(ctx)
 	if err := ready(ctx); err != nil {
 		return nil, fmt.Errorf("proc: start %s: %w", f.name, err)
 	}

@@ -25,6 +25,13 @@ const helloTimeout = 30 * time.Second
 // dispatched is set by Dispatch in a process that may start others.
 var dispatched atomic.Bool
 
+// mustHave panics for a nil context, before anything is taken or made for it.
+func mustHave(ctx context.Context) {
+	if ctx == nil {
+		panic("proc: nil context")
+	}
+}
+
 // ready refuses a Start that can't work. A child that has not reached Dispatch,
 // because main starts processes first, would else start a child that does the
 // same, and so on without end.
