@@ -121,7 +121,8 @@
 // Linux 5.4 has all that is needed: memfd_create 3.17, open file description locks
 // 3.15, F_SEAL_FUTURE_WRITE 5.1. Since 6.3 memory is made so that it can never be
 // executed. /dev/shm has to be a tmpfs for objects with names; its size bounds
-// those, not memory without a name.
+// those, not memory without a name. Where it has no O_TMPFILE, names need
+// renameat2; before 6.6, where it has no attributes, the sticky bit marks them.
 //
 // # Sources
 //

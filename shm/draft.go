@@ -83,14 +83,18 @@ func (d *draft) fill(size int64) error {
 	})
 }
 
-// publish gives the draft its name, if nobody has it.
+// publish gives the draft its name, if nobody has it. A draft with a name is not
+// linked to its new one and then unlinked from the old: with two names nobody may
+// open it, and it would keep both if this process were killed between.
 func (d *draft) publish(path string) error {
 	if d.temp != "" {
-		return unix.Renameat2(unix.AT_FDCWD, d.temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+		err := unix.Renameat2(unix.AT_FDCWD, d.temp, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+		return os.NewSyscallError("renameat2", err)
 	}
 	return control(d.file, func(fd int) error {
 		self := "/proc/self/fd/" + strconv.Itoa(fd)
-		return explain(unix.Linkat(unix.AT_FDCWD, self, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW))
+		err := unix.Linkat(unix.AT_FDCWD, self, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
+		return explain(os.NewSyscallError("linkat", err))
 	})
 }
 
