@@ -113,6 +113,9 @@ func (r *spawnRequest) fork() (pid int, err error) {
 			return 0, &os.PathError{Op: "chdir", Path: r.attr.Dir, Err: err}
 		}
 	}
+	if r.tree && r.attr.Sys.Cloneflags&unix.CLONE_NEWPID != 0 && (err == syscall.EPERM || err == syscall.ENOSPC) {
+		err = fmt.Errorf("with a PID namespace, for field Tree: %w", err)
+	}
 	return 0, &os.PathError{Op: "fork/exec", Path: r.path, Err: err}
 }
 
@@ -123,7 +126,7 @@ func (r *spawnRequest) attempt() (pid int, err error) {
 	attr.Sys = &sys
 	*sys.PidFD = -1
 	if kernel.clonePidfd.Load() {
-		pid, _, err = syscall.StartProcess(r.path, r.argv, &attr)
+		pid, err = r.start(&attr)
 		if err == nil || !refused(err) {
 			return pid, err
 		}
@@ -132,9 +135,23 @@ func (r *spawnRequest) attempt() (pid int, err error) {
 	*r.attr.Sys.PidFD = -1
 	sys.PidFD = nil
 	tried := err != nil
-	pid, _, err = syscall.StartProcess(r.path, r.argv, &attr)
+	pid, err = r.start(&attr)
 	if err == nil && tried {
 		kernel.clonePidfd.Store(false)
 	}
+	return pid, err
+}
+
+// start is syscall.StartProcess. In Go 1.26 that leaves a pipe open where clone
+// fails for a process whose ids are mapped. So such a clone is tried first without:
+// if it is allowed, the process that it makes ends for want of a program.
+func (r *spawnRequest) start(attr *syscall.ProcAttr) (pid int, err error) {
+	if sys := attr.Sys; sys.UidMappings != nil || sys.GidMappings != nil {
+		bare := syscall.SysProcAttr{Cloneflags: sys.Cloneflags, UseCgroupFD: sys.UseCgroupFD, CgroupFD: sys.CgroupFD, PidFD: sys.PidFD}
+		if _, _, err := syscall.StartProcess("", nil, &syscall.ProcAttr{Sys: &bare}); err != syscall.ENOENT {
+			return 0, err
+		}
+	}
+	pid, _, err = syscall.StartProcess(r.path, r.argv, attr)
 	return pid, err
 }

@@ -32,6 +32,7 @@ func TestCase233_Sys(t *testing.T) {
 		want error
 	}{
 		{syscall.SysProcAttr{Cloneflags: unix.CLONE_THREAD}, syscall.EINVAL},
+		{syscall.SysProcAttr{Cloneflags: unix.CLONE_THREAD, UidMappings: []syscall.SysProcIDMap{{Size: 1}}}, syscall.EINVAL},
 		{syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: 1 << 20}, syscall.EBADF},
 		{syscall.SysProcAttr{Setctty: true, Setsid: true, Ctty: 0}, syscall.ENOTTY},
 	} {
