@@ -3,6 +3,7 @@ package fuzz_test
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -28,10 +29,15 @@ func TestLeakLoops(t *testing.T) {
 	total := 0
 	for _, name := range slices.Sorted(maps.Keys(uses)) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-		if err := uses[name](ctx); errors.Is(err, errors.ErrUnsupported) {
+		err := uses[name](ctx)
+		if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, fs.ErrPermission) && os.Getenv("CI") != "true" {
 			t.Logf("%s: %v", name, err)
 			cancel()
 			continue
+		}
+		n := n
+		if _, dear := processUses[name]; dear {
+			n /= 10
 		}
 		before := fuzz.Hold()
 		for range n {

@@ -24,6 +24,9 @@ func Tool(t testing.TB, name string) string {
 	if errName, _ := withoutAs("clone3"); errName == "EPERM" && (name == "gcc" || name == "python3") {
 		t.Skip("this run has EPERM for clone3: C's library starts no thread then")
 	}
+	if name == "namespaces" && Without("unshare") {
+		t.Skip("this run is without namespaces")
+	}
 	path, err := tool(name)
 	switch {
 	case err == nil:

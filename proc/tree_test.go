@@ -125,6 +125,39 @@ func TestCase231_Tree(t *testing.T) {
 	})
 }
 
+// Where no namespace may be made, as in a container, Start says what it was for.
+func TestTreeWithoutNamespaces(t *testing.T) {
+	if !fuzz.Without("unshare") {
+		cmd := exec.CommandContext(within(t), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+		if dir := os.Getenv("GOCOVERDIR"); dir != "" && testing.CoverMode() != "" {
+			cmd.Args = append(cmd.Args, "-test.gocoverdir="+dir) // it counts, too
+		}
+		without := "unshare"
+		if more := os.Getenv("RAWIPC_WITHOUT"); more != "" {
+			without += "," + more
+		}
+		cmd.Env = append(os.Environ(), "RAWIPC_WITHOUT="+without)
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS") {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	if _, err := started(t, nothing, nil, struct{}{}).Wait(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	before := len(descriptors(t))
+	for range 3 {
+		p, err := nothing.StartCmd(within(t), &proc.Cmd{Tree: true}, struct{}{})
+		if p != nil || !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "field Tree") {
+			t.Errorf("%v, %v, want EPERM, and what for", p, err)
+		}
+	}
+	if after := len(descriptors(t)); after != before {
+		t.Errorf("%d descriptors, %d before", after, before)
+	}
+	noChildren(t)
+}
+
 // unprivileged makes a tree where only a user namespace allows it.
 var unprivileged = proc.Register("unprivileged", func(ctx context.Context, a planted) error {
 	p, err := root.StartCmd(ctx, &proc.Cmd{Tree: true}, a)
