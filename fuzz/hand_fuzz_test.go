@@ -1,6 +1,7 @@
 package fuzz_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -240,8 +241,8 @@ func lockSteps(h handed) []func(context.Context) error {
 
 // FuzzHandOver has a hostile peer hand over an object of any kind: a good one
 // with some of its bytes changed, of another length perhaps. Taking it gives an
-// object or a typed error; so does all that can be done with it, while the peer
-// goes on writing. Nothing panics, faults or waits beyond its context, and
+// object, if its header is a good one's, or a typed error; so does all that can be
+// done with it, while the peer goes on writing. Nothing panics, faults or waits beyond its context, and
 // nothing takes memory for what a number in there only claims.
 func FuzzHandOver(f *testing.F) {
 	good := make([][]byte, len(subjects))
@@ -274,12 +275,13 @@ func FuzzHandOver(f *testing.F) {
 		f.Add(k, edit(8, 0x0000_0008_0403_0201), []byte{}, int16(0)) // the other byte order
 		f.Add(k, edit(8, 0x0000_0004_0102_0304), []byte{}, int16(0)) // words of half the size
 		f.Add(k, edit(16, 0x0000_0001_0000_0063), []byte{}, int16(0))
-		f.Add(k, edit(16, uint64(k)), []byte{}, int16(0))    // never finished
-		f.Add(k, edit(24, 1<<40), []byte{}, int16(0))        // size
-		f.Add(k, edit(32, 8), []byte{}, int16(0))            // data
-		f.Add(k, edit(40, 1<<61), []byte{}, int16(0))        // count
-		f.Add(k, edit(56, 1), []byte{}, int16(0))            // another namespace
-		f.Add(k, edit(64, ^uint64(0)), []byte{}, int16(-64)) // layout's length; a size that doesn't fit
+		f.Add(k, edit(16, uint64(good[i][16])), []byte{}, int16(0)) // never finished
+		f.Add(k, edit(24, 1<<40), []byte{}, int16(0))               // size
+		f.Add(k, edit(32, 8), []byte{}, int16(0))                   // data
+		f.Add(k, edit(40, 1<<61), []byte{}, int16(0))               // count
+		f.Add(k, edit(48, 1), []byte{}, int16(0))                   // layout
+		f.Add(k, edit(56, 1), []byte{}, int16(0))                   // another namespace
+		f.Add(k, edit(64, ^uint64(0)), []byte{}, int16(-64))        // layout's length; a size that doesn't fit
 		// The lengths of what lies in queues, once something does.
 		for _, at := range []int{len(good[i]) - 512, len(good[i]) - 256, os.Getpagesize()} {
 			nothing := edit(0xfff8, 0)
@@ -321,6 +323,12 @@ func FuzzHandOver(f *testing.F) {
 				t.Errorf("%s: TakeFiles: %v", s.name, err)
 			}
 			return
+		}
+		// What the object is, where its data lies, its type and its namespace.
+		for _, b := range [][2]int{{0, 24}, {32, 40}, {48, 64}} {
+			if !bytes.Equal(mem[b[0]:b[1]], image[b[0]:b[1]]) {
+				t.Errorf("%s: taken with %x in bytes %d to %d of its header, want %x", s.name, mem[b[0]:b[1]], b[0], b[1], image[b[0]:b[1]])
+			}
 		}
 		defer func() {
 			if err := h.Close(); err != nil {
