@@ -79,6 +79,7 @@ func TestApartClock(t *testing.T) {
 // A test that fails there fails here, and one that is skipped is skipped.
 func TestApartSays(t *testing.T) {
 	if os.Getenv("INNER") == "" {
+		fuzz.Tool(t, "namespaces")
 		for inner, want := range map[string]string{
 			"fails": "this is not so", "skips": "--- SKIP: TestApartSays", "leaves": "the name rawipc-left in /dev/shm", "passes": "--- PASS: TestApartSays",
 		} {

@@ -30,18 +30,17 @@ var environments = map[string]struct {
 	not  []string
 }{
 	// Newer than Linux 5.4, or refused in containers: there is another way.
-	"clone3":            {},
-	"close_range":       {},
-	"futex_waitv":       {},
-	"get_robust_list":   {}, // what it costs says futex's documentation
-	"membarrier":        {},
-	"memfd_noexec":      {},
-	"pidfd_send_signal": {},
-	"preadv2":           {},
-	"pwritev2":          {},
-	"rwf_nowait":        {},
-	"set_tid_address":   {},
-	"xattr":             {},
+	"clone3":          {},
+	"close_range":     {},
+	"futex_waitv":     {},
+	"get_robust_list": {}, // what it costs says futex's documentation
+	"membarrier":      {},
+	"memfd_noexec":    {},
+	"preadv2":         {},
+	"pwritev2":        {},
+	"rwf_nowait":      {},
+	"set_tid_address": {},
+	"xattr":           {},
 
 	// Each is the other's other way.
 	"tmpfile":           {},
@@ -54,9 +53,10 @@ var environments = map[string]struct {
 	"mq_open":           {"mq_open", []string{"mq", "notify"}},
 	"unshare":           {"Tree", []string{"tree"}},
 	"peer_pidfd":        {"needs Linux 6.5", []string{"peer's pidfd"}},
-	"pidfd":             {"pidfd", []string{"descriptor", "pidfd", "process's descriptor"}},
+	"pidfd":             {"pidfd", []string{"descriptor", "pidfd", "pidfd's signal", "process's descriptor"}},
 	"pidfd_getfd":       {"pidfd_getfd", []string{"descriptor"}},
-	"pidfd_open":        {"pidfd_open", []string{"descriptor", "pidfd"}},
+	"pidfd_open":        {"pidfd_open", []string{"descriptor", "pidfd", "pidfd's signal"}},
+	"pidfd_send_signal": {"pidfd_send_signal", []string{"pidfd's signal"}},
 	"prlimit64":         {"setrlimit", []string{"limits"}},
 	"sched_getaffinity": {"sched_getaffinity", []string{"cpus"}},
 	"sched_setaffinity": {"sched_setaffinity", []string{"cpus"}},

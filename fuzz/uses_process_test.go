@@ -63,6 +63,13 @@ var processUses = map[string]use{
 			}
 			return err
 		}),
+	"pidfd's signal": func(context.Context) error {
+		f, err := proc.OpenPidFD(os.Getpid())
+		if err != nil {
+			return err
+		}
+		return errors.Join(f.Signal(0), f.Close())
+	},
 	"pidfd": func(ctx context.Context) error {
 		f, err := proc.OpenPidFD(os.Getppid())
 		if err != nil {

@@ -48,6 +48,7 @@ var features = map[string]feature{
 		own: true,
 		rules: func(syscall.Errno) []rule {
 			return []rule{
+				{nr: unix.SYS_SETXATTR, arg: -1, errno: unix.EOPNOTSUPP},
 				{nr: unix.SYS_FSETXATTR, arg: -1, errno: unix.EOPNOTSUPP},
 				{nr: unix.SYS_FGETXATTR, arg: -1, errno: unix.EOPNOTSUPP},
 			}

@@ -109,7 +109,7 @@ var asMode = proc.Register("shm-mode", func(_ context.Context, name string) erro
 	if err := unix.Lstat("/dev/shm/"+name, &st); err != nil {
 		return err
 	}
-	if st.Mode != unix.S_IFREG|0o644 || int(st.Uid) != os.Geteuid() || int(st.Gid) != os.Getegid() {
+	if filed(&st) != 0o644 || int(st.Uid) != os.Geteuid() || int(st.Gid) != os.Getegid() {
 		return errorf("mode %#o, owner %d:%d", st.Mode, st.Uid, st.Gid)
 	}
 	return nil
@@ -122,7 +122,7 @@ func TestCase007Umask(t *testing.T) {
 
 func TestCase008DefaultMode(t *testing.T) {
 	name, o := named(t, 1, nil)
-	if st := stat(t, name); st.Mode != unix.S_IFREG|0o600 {
+	if st := stat(t, name); filed(&st) != 0o600 {
 		t.Errorf("mode %#o", st.Mode)
 	}
 	o.Close()

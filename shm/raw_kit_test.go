@@ -126,6 +126,10 @@ func stat(t testing.TB, name string) unix.Stat_t {
 	return st
 }
 
+// filed is the mode of a file, and no other kind, but for the sticky bit, which
+// marks our own where they have no attributes (Linux before 6.6).
+func filed(st *unix.Stat_t) uint32 { return (st.Mode &^ unix.S_ISVTX) - unix.S_IFREG }
+
 // gone says whether no name begins with prefix.
 func gone(t testing.TB, prefix string) {
 	t.Helper()
