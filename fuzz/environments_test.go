@@ -39,7 +39,6 @@ var environments = map[string]struct {
 	"preadv2":         {},
 	"pwritev2":        {},
 	"rwf_nowait":      {},
-	"set_tid_address": {},
 	"xattr":           {},
 
 	// Each is the other's other way.

@@ -41,7 +41,6 @@ var calls = map[string]uint32{
 	"sched_getaffinity": unix.SYS_SCHED_GETAFFINITY,
 	"sched_setaffinity": unix.SYS_SCHED_SETAFFINITY,
 	"set_robust_list":   unix.SYS_SET_ROBUST_LIST,
-	"set_tid_address":   unix.SYS_SET_TID_ADDRESS,
 	"splice":            unix.SYS_SPLICE,
 	"tee":               unix.SYS_TEE,
 }
@@ -64,7 +63,7 @@ type rule struct {
 // get_robust_list, inotify_init1, linkat, membarrier, memfd_create, mq_notify,
 // mq_open, pidfd_getfd, pidfd_open, pidfd_send_signal, preadv2, prlimit64,
 // pwritev2, renameat2, sched_getaffinity, sched_setaffinity, set_robust_list,
-// set_tid_address, splice, tee. (Not eventfd2: no Go program starts without it.)
+// splice, tee. (Not eventfd2: no Go program starts without it.)
 // Beside them "pidfd" means all that makes or takes a pidfd, and "unshare" all that
 // makes a namespace. A flag, an option, two commands or calls are "memfd_noexec",
 // "ofd_lock", "peer_pidfd", "rwf_nowait", "tmpfile" (O_TMPFILE) and "xattr": these, and
