@@ -30,7 +30,11 @@ var (
 	// A Mutex is its dead holder's for good: the victim dies before it has it.
 	killMutexUntold = fuzz.RegisterOp("futex/mutex woken, kernel untold", killPage, func(s *fuzz.Segment) fuzz.Op {
 		m, r := attached[futex.Mutex](s, 0)
-		pass := func() error { m.Lock(); m.Unlock(); return nil }
+		pass := func() error {
+			m.Lock()
+			defer m.Unlock()
+			return nil
+		}
 		holder := fuzz.Peer{Name: "holder", When: fuzz.Early, Run: func(c *fuzz.Cue) error {
 			m.Lock()
 			c.Ready()
