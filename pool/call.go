@@ -26,9 +26,12 @@ func (f *Func[In, Out]) Call(ctx context.Context, p *Pool, in In) (out Out, err 
 // memory that *out has, if there is enough: who passes large ones uses one
 // buffer again and again. It must not be in's: where Config.Retries lets the call be
 // tried again, that would begin with a part of the dead worker's result. After an
-// error *out is undefined.
+// error *out is undefined. A nil out is an error.
 func (f *Func[In, Out]) CallInto(ctx context.Context, p *Pool, in In, out *Out) error {
-	if _, err := p.enter(); err != nil {
+	if out == nil {
+		return fmt.Errorf("pool: %s: CallInto: nil pointer for the result", f.name)
+	}
+	if _, err := p.enter(ctx); err != nil {
 		return err
 	}
 	defer p.calls.Done()
@@ -45,24 +48,30 @@ func (f *Func[In, Out]) call(ctx context.Context, p *Pool, in In, out *Out) erro
 // be. A worker that died before it took the request is nobody's failure.
 func (p *Pool) try(ctx context.Context, request func(*worker) error) error {
 	for died := 0; ; {
-		w, err := p.lease(ctx)
-		if err != nil {
-			return err
-		}
-		err = request(w)
-		p.giveBack(w)
-		if err == nil {
-			return nil
-		}
+		err := p.once(ctx, request)
 		if err == errNotBegun {
 			continue
 		}
-		if dead := (*WorkerError)(nil); !errors.As(err, &dead) || died >= p.cfg.Retries {
+		if err == nil || !errors.As(err, new(*WorkerError)) || died >= p.cfg.Retries {
 			return err
 		}
 		died++
 		p.retried.Add(1)
 	}
+}
+
+// once makes a request to an idle worker. One that ends in a panic, or its
+// goroutine's end, may have left anything in the rings.
+func (p *Pool) once(ctx context.Context, request func(*worker) error) error {
+	w, err := p.lease(ctx)
+	if err != nil {
+		return err
+	}
+	whole := false
+	defer func() { p.giveBack(w, whole) }()
+	err = request(w)
+	whole = true
+	return err
 }
 
 // roundTrip sends a worker one request and receives its reply. If the call is
@@ -103,7 +112,7 @@ type Pending[Out any] struct {
 // for the call.
 func (f *Func[In, Out]) Go(ctx context.Context, p *Pool, in In) *Pending[Out] {
 	c := &Pending[Out]{done: make(chan struct{})}
-	if _, c.err = p.enter(); c.err != nil {
+	if _, c.err = p.enter(ctx); c.err != nil {
 		close(c.done)
 		return c
 	}

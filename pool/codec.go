@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"runtime/debug"
 
 	"github.com/rawipc/rawipc/futex"
 	"github.com/rawipc/rawipc/shm"
@@ -38,7 +39,18 @@ func encode[T any](f form, c shm.Codec, v *T) ([]byte, error) {
 }
 
 // marshal is a function of its own so that only here v is moved to the heap.
-func marshal[T any](c shm.Codec, v T) ([]byte, error) { return c.Marshal(&v) }
+func marshal[T any](c shm.Codec, v T) (b []byte, err error) {
+	defer caught(&err)
+	return c.Marshal(&v)
+}
+
+// caught makes an error of a panic: of a function, or of a codec or a GobEncode,
+// which may run in a goroutine of ours, where nobody else could recover it.
+func caught(err *error) {
+	if v := recover(); v != nil {
+		*err = &panicError{v, debug.Stack()}
+	}
+}
 
 // get receives a message's payload as a T. What has no codec is copied once, from
 // the ring to where it belongs; a slice into the memory that *to has. lost is an
@@ -75,6 +87,7 @@ func get[T any](ctx context.Context, r *shm.RingReader, m head, f form, c shm.Co
 
 // unmarshal decodes into a new T: gob leaves alone what was 0 on the other side.
 func unmarshal[T any](ctx context.Context, r *shm.RingReader, m head, c shm.Codec, to *T) (lost, err error) {
+	defer caught(&err)
 	b, lost := take(ctx, r, m, nil)
 	if lost != nil {
 		return lost, nil

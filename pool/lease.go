@@ -42,7 +42,7 @@ func (p *Pool) lease(ctx context.Context) (*worker, error) {
 	p.mu.Unlock()
 	if i < 0 { // a worker was handed over already
 		if w := <-c; w != nil {
-			p.giveBack(w)
+			p.giveBack(w, true)
 		}
 	}
 	return nil, ctx.Err()
@@ -81,15 +81,15 @@ func (p *Pool) serve() {
 	}
 }
 
-// giveBack ends a lease.
-func (p *Pool) giveBack(w *worker) {
+// giveBack ends a lease; whole: of a worker that may have another one.
+func (p *Pool) giveBack(w *worker, whole bool) {
 	fat := p.cfg.MaxRSS > 0 && residentBytes(w.proc.Pid()) > p.cfg.MaxRSS
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.leased--
 	w.leased = false
 	worn := p.cfg.MaxCalls > 0 && w.items >= uint64(p.cfg.MaxCalls)
-	if w.doomed || worn || fat || p.surplus() {
+	if !whole || w.doomed || worn || fat || p.surplus() {
 		p.dismiss(w)
 	} else {
 		p.idle = append(p.idle, w)

@@ -18,7 +18,7 @@ const chunksPerWorker = 4
 // first error, which is returned as by Call (Item of a TaskError tells which of
 // in it was), no more are begun. An empty in gives an empty result.
 func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error) {
-	size, err := p.enter()
+	size, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ type results[Out any] struct {
 func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], ordered bool) iter.Seq2[Out, error] {
 	return func(yield func(Out, error) bool) {
 		var none Out
-		size, err := p.enter()
+		size, err := p.enter(ctx)
 		if err != nil {
 			yield(none, err)
 			return

@@ -208,7 +208,10 @@ func (p *Pool) stop() {
 
 // enter accepts a call, or a Map, and tells how many workers run calls: Shutdown
 // waits until p.calls has it no more.
-func (p *Pool) enter() (size int, err error) {
+func (p *Pool) enter(ctx context.Context) (size int, err error) {
+	if ctx == nil {
+		panic("pool: nil context") // here: a panic in a goroutine of ours ends the program
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err = p.over(p.closed); err == nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -75,11 +74,7 @@ func work(ctx context.Context, a workerArgs, init func() error) (err error) {
 // serve runs the function that a request asks for, and replies, unless there is
 // an error to reply with. A panic is one.
 func (s *server) serve(ctx context.Context) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{v, debug.Stack()}
-		}
-	}()
+	defer caught(&err)
 	if s.left != 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(s.left))

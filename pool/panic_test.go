@@ -1,0 +1,122 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rawipc/rawipc/pool"
+)
+
+// explosive goes off where its codec is asked to.
+type explosive struct{ Encode, Decode, Exit bool }
+
+func (e explosive) GobEncode() ([]byte, error) {
+	switch {
+	case e.Exit:
+		runtime.Goexit()
+	case e.Encode:
+		panic("bang")
+	case e.Decode:
+		return []byte{1}, nil
+	}
+	return []byte{0}, nil
+}
+
+func (e *explosive) GobDecode(b []byte) error {
+	if b[0] == 1 {
+		panic("bang")
+	}
+	return nil
+}
+
+var (
+	defuse = pool.Register("defuse", func(_ context.Context, e *explosive) (int, error) { return 1, nil })
+	arm    = pool.Register("arm", func(_ context.Context, n int) (*explosive, error) {
+		return &explosive{Encode: n == 1, Decode: n == 2}, nil
+	})
+)
+
+// A codec that panics, here or in the worker, fails its call and no other.
+func TestCodecPanics(t *testing.T) {
+	p, ctx := newPool(t, 1), within(t)
+	before, err := pid.Call(ctx, p, struct{}{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode, decode := &explosive{Encode: true}, &explosive{Decode: true}
+	call := func(e *explosive) error { _, err := defuse.Call(ctx, p, e); return err }
+	for _, c := range []struct {
+		want string
+		err  error
+	}{
+		{"defuse: encoding the argument: panic: bang", call(encode)},
+		{"defuse: decoding the argument: panic: bang", call(decode)},
+		{"arm: encoding the result: panic: bang", arm.CallInto(ctx, p, 1, new(*explosive))},
+		{"arm: decoding the result: panic: bang", arm.CallInto(ctx, p, 2, new(*explosive))},
+		{"defuse: encoding the argument: panic: bang", func() error {
+			_, err := defuse.Map(ctx, p, []*explosive{encode})
+			return err
+		}()},
+		{"defuse: encoding the argument: panic: bang", func() (first error) {
+			for _, err := range defuse.MapSeq(ctx, p, slices.Values([]*explosive{encode})) {
+				first = errors.Join(first, err)
+			}
+			return first
+		}()},
+		{"double: CallInto: nil pointer for the result", double.CallInto(ctx, p, 1, nil)},
+	} {
+		if c.err == nil || !strings.Contains(c.err.Error(), c.want) {
+			t.Errorf("%v, want %q", c.err, c.want)
+		}
+	}
+	task := (*pool.TaskError)(nil)
+	if err := call(decode); !errors.As(err, &task) || !strings.Contains(string(task.Stack), "GobDecode") {
+		t.Errorf("no stack: %#v", err)
+	}
+	if after, err := pid.Call(ctx, p, struct{}{}); after != before || err != nil {
+		t.Errorf("worker %d, then %d, %v", before, after, err)
+	}
+}
+
+// A goroutine that ends in the middle of its call leaves the pool whole.
+func TestCallersGoroutineEnds(t *testing.T) {
+	p := newPool(t, 1)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		defuse.Call(bg, p, &explosive{Exit: true})
+	}()
+	<-gone
+	healthy(t, p, 1)
+	if err := p.Shutdown(within(t)); err != nil {
+		t.Error(err)
+	}
+}
+
+// No context is the caller's own panic, in the caller's goroutine.
+func TestNilContext(t *testing.T) {
+	p := newPool(t, 1)
+	for what, f := range map[string]func(){
+		"Call":   func() { double.Call(nil, p, 1) },
+		"Go":     func() { double.Go(nil, p, 1) },
+		"Map":    func() { double.Map(nil, p, []int{1}) },
+		"MapSeq": func() { double.MapSeq(nil, p, count(1))(func(int, error) bool { return true }) },
+	} {
+		func() {
+			defer func() {
+				if v := recover(); v != "pool: nil context" {
+					t.Errorf("%s: %v", what, v)
+				}
+			}()
+			f()
+		}()
+	}
+	healthy(t, p, 1)
+	if err := p.Shutdown(within(t)); err != nil {
+		t.Error(err)
+	}
+}
