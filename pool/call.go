@@ -132,13 +132,12 @@ func (c *Pending[Out]) Done() <-chan struct{} { return c.done }
 func (c *Pending[Out]) Wait(ctx context.Context) (out Out, err error) {
 	select {
 	case <-c.done:
-		return c.out, c.err
-	default:
-	}
-	select {
-	case <-c.done:
-		return c.out, c.err
 	case <-ctx.Done():
-		return out, ctx.Err()
+		select {
+		case <-c.done:
+		default:
+			return out, ctx.Err()
+		}
 	}
+	return c.out, c.err
 }

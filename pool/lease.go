@@ -49,7 +49,7 @@ func (p *Pool) lease(ctx context.Context) (*worker, error) {
 }
 
 // over is the error for calls if the pool is no more, or closed to new ones. p.mu
-// is held.
+// is held, or p.life has ended: then it doesn't change any more.
 func (p *Pool) over(closed bool) error {
 	if p.broken == nil && (closed || p.life.Err() != nil) {
 		return fmt.Errorf("pool: %w", os.ErrClosed)

@@ -76,10 +76,15 @@ func (f *Func[In, Out]) chunk(ctx context.Context, p *Pool, in []In, out []Out) 
 // by another goroutine, and no further ahead of the loop than twice as many
 // chunks as there are workers: it may be endless.
 //
+// A chunk goes to a worker when it is full or in ends: with the default of
+// [Config.Chunk] that is each value as soon as in has it.
+//
 // What fails yields its error, as by Call, in the place of its result (a chunk
-// one for all of its results), and the loop goes on; an error of ctx or of the
-// pool is the last. A loop that ends early cancels what runs, waits until in has
-// come to its next value, and stops it.
+// one for all of its results), and the loop goes on. When ctx or the pool ends,
+// that error comes at once, as the last, whatever in does and whatever results are
+// there. However the loop ends, what runs is cancelled, and the loop is left when
+// in has come to its next value, where it is stopped, or to its end: an in that may
+// block for long should look at ctx too.
 func (f *Func[In, Out]) MapSeq(ctx context.Context, p *Pool, in iter.Seq[In]) iter.Seq2[Out, error] {
 	return f.stream(ctx, p, in, true)
 }
@@ -90,7 +95,7 @@ func (f *Func[In, Out]) MapUnordered(ctx context.Context, p *Pool, in iter.Seq[I
 	return f.stream(ctx, p, in, false)
 }
 
-// results are those of a chunk.
+// results are those of a chunk, or a zero one with its error.
 type results[Out any] struct {
 	out []Out
 	err error
@@ -108,7 +113,6 @@ func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], or
 		ctx, cancel := context.WithCancel(ctx)
 		room := make(chan struct{}, 2*size) // one for each chunk on its way
 		chunks := make(chan chan results[Out], cap(room))
-		cut := false // ctx ended before in did
 		var running, feeding sync.WaitGroup
 		begin := func(in []In) bool {
 			select {
@@ -123,9 +127,11 @@ func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], or
 				chunks <- c
 			}
 			running.Go(func() {
-				out := make([]Out, len(in))
-				err := f.chunk(ctx, p, in, out)
-				if c <- (results[Out]{out, err}); !ordered {
+				r := results[Out]{out: make([]Out, len(in))}
+				if r.err = f.chunk(ctx, p, in, r.out); r.err != nil {
+					r.out = make([]Out, 1)
+				}
+				if c <- r; !ordered {
 					chunks <- c
 				}
 			})
@@ -137,38 +143,43 @@ func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], or
 			var next []In
 			for v := range in {
 				if next = append(next, v); len(next) >= p.cfg.Chunk {
-					if cut = !begin(next); cut {
+					if !begin(next) {
 						return
 					}
 					next = nil
 				}
 			}
-			cut = len(next) > 0 && !begin(next)
+			if len(next) > 0 {
+				begin(next)
+			}
 		})
 		defer feeding.Wait()
 		defer cancel()
-		for c := range chunks {
+		for more := true; more && ctx.Err() == nil && p.life.Err() == nil; {
+			var c chan results[Out]
+			select {
+			case c, more = <-chunks:
+			case <-ctx.Done():
+			case <-p.life.Done():
+			}
+			if c == nil {
+				continue
+			}
 			r := <-c
-			switch r.err.(type) {
-			case nil:
-				for _, out := range r.out {
-					if !yield(out, nil) {
-						return
-					}
-				}
-			case *TaskError, *WorkerError:
-				if !yield(none, r.err) {
-					return
-				}
-			default: // of the encoding, or about more than one call
-				if !yield(none, r.err) || ctx.Err() != nil || p.life.Err() != nil {
+			if r.err != nil && (ctx.Err() != nil || p.life.Err() != nil) {
+				continue // it comes last, once
+			}
+			for _, out := range r.out {
+				if !yield(out, r.err) {
 					return
 				}
 			}
 			<-room
 		}
-		if cut {
-			yield(none, ctx.Err())
+		if err := ctx.Err(); err != nil {
+			yield(none, err)
+		} else if p.life.Err() != nil {
+			yield(none, p.over(false))
 		}
 	}
 }
