@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,17 +26,27 @@ var ErrBroken = errors.New("pool: workers keep dying")
 // run in part, in whole, or not at all; no other call is touched.
 type WorkerError struct {
 	Func   string      // the function that was called
+	Item   int         // the first argument of a Map that it was not done with, counted from 0
 	Pid    int         // the worker's process id
 	State  *proc.State // how it ended
 	Stderr []byte      // the last 4 KiB of its standard error
 	Err    error       // what package proc says of it, with the text of a crash
+
+	at string // the item's number as text, in a Map
 }
 
-// Error says which function's worker ended and how, with the end of what it wrote.
+// Error says which function's worker ended and how: with the first line of a
+// crash, or else with the end of what it wrote to its standard error.
 func (e *WorkerError) Error() string {
-	s := fmt.Sprintf("pool: %s: worker %d died: %v", e.Func, e.Pid, e.State)
-	if x := (*proc.ExitError)(nil); errors.As(e.Err, &x) && x.Msg != "" {
-		s += ": " + x.Msg
+	s := fmt.Sprintf("pool: %s%s: worker %d died: %v", e.Func, e.at, e.Pid, e.State)
+	if x := (*proc.ExitError)(nil); errors.As(e.Err, &x) {
+		if x.Msg != "" {
+			s += ": " + x.Msg
+		}
+		// Without a message that went to the standard error.
+		if line, _, _ := bytes.Cut(x.Crash, []byte("\n")); len(line) > 0 && !bytes.HasPrefix(line, []byte("goroutine ")) {
+			return s + ": " + string(line)
+		}
 	}
 	if text := strings.TrimSpace(string(e.Stderr)); text != "" {
 		s += "; its standard error ends with:\n" + text
@@ -52,14 +63,16 @@ func (e *WorkerError) Unwrap() error { return e.Err }
 type TaskError struct {
 	Func  string
 	Msg   string // the error's text, or the panic's value
-	Item  int    // which argument of Map it was, else 0
+	Item  int    // which argument of a Map it was, counted from 0
 	Stack []byte // of a panic; nil for an error
 
+	at     string // the item's number as text, in a Map
 	causes []error
 }
 
-// Error is the function's name and its message.
-func (e *TaskError) Error() string { return fmt.Sprintf("pool: %s: %s", e.Func, e.Msg) }
+// Error is the function's name, the argument's number if it was one of many, and
+// the message.
+func (e *TaskError) Error() string { return fmt.Sprintf("pool: %s%s: %s", e.Func, e.at, e.Msg) }
 
 // Unwrap returns the registered errors that the function's error was.
 func (e *TaskError) Unwrap() []error { return e.causes }

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"sync"
@@ -15,8 +14,8 @@ const chunksPerWorker = 4
 
 // Map runs f on each of in, spread over the workers of p, and returns the
 // results in the same order. It blocks until all are done or ctx ends. After a
-// first error, which is returned as by Call (Item of a TaskError tells which of
-// in it was), no more are begun. An empty in gives an empty result.
+// first error, which is returned as by Call (Item of a TaskError or WorkerError
+// tells which of in it was), no more are begun. An empty in gives an empty result.
 func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error) {
 	size, err := p.enter(ctx)
 	if err != nil {
@@ -41,13 +40,8 @@ func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error
 					return
 				}
 				to = min(to, len(in))
-				if err := f.chunk(ctx, p, in[from:to], out[from:to:to]); err != nil {
-					once.Do(func() {
-						if t := (*TaskError)(nil); errors.As(err, &t) {
-							t.Item += from
-						}
-						first = err
-					})
+				if err := f.chunk(ctx, p, from, in[from:to], out[from:to:to]); err != nil {
+					once.Do(func() { first = err })
 					next.Store(int64(len(in)))
 				}
 			}
@@ -59,13 +53,21 @@ func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error
 	return out, nil
 }
 
-// chunk is call for several arguments.
-func (f *Func[In, Out]) chunk(ctx context.Context, p *Pool, in []In, out []Out) error {
+// chunk is call for several arguments, of which the first is number from.
+func (f *Func[In, Out]) chunk(ctx context.Context, p *Pool, from int, in []In, out []Out) error {
 	return p.try(ctx, func(w *worker) error {
-		got := out
+		got, before := out, w.counts.Ptr().Items.Load()
 		err := roundTrip(ctx, p, w, f.handler, len(in), f.ins, f.outs, &in, &got)
 		if n := copy(out, got); err == nil && (n < len(out) || n < len(got)) {
 			err = fmt.Errorf("pool: %s: %d results, want %d", f.name, len(got), len(out))
+		}
+		switch e := err.(type) {
+		case *TaskError:
+			e.Item += from
+			e.at = fmt.Sprintf(": item %d", e.Item)
+		case *WorkerError:
+			e.Item = from + int(min(w.counts.Ptr().Items.Load()-before, uint64(len(in)-1)))
+			e.at = fmt.Sprintf(": item %d", e.Item)
 		}
 		return err
 	})
@@ -114,6 +116,7 @@ func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], or
 		room := make(chan struct{}, 2*size) // one for each chunk on its way
 		chunks := make(chan chan results[Out], cap(room))
 		var running, feeding sync.WaitGroup
+		begun := 0 // arguments
 		begin := func(in []In) bool {
 			select {
 			case room <- struct{}{}:
@@ -122,13 +125,15 @@ func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], or
 			if ctx.Err() != nil {
 				return false
 			}
+			from := begun
+			begun += len(in)
 			c := make(chan results[Out], 1)
 			if ordered {
 				chunks <- c
 			}
 			running.Go(func() {
 				r := results[Out]{out: make([]Out, len(in))}
-				if r.err = f.chunk(ctx, p, in, r.out); r.err != nil {
+				if r.err = f.chunk(ctx, p, from, in, r.out); r.err != nil {
 					r.out = make([]Out, 1)
 				}
 				if c <- r; !ordered {
