@@ -41,7 +41,17 @@ func encode[T any](f form, c shm.Codec, v *T) ([]byte, error) {
 // marshal is a function of its own so that only here v is moved to the heap.
 func marshal[T any](c shm.Codec, v T) (b []byte, err error) {
 	defer caught(&err)
+	if unsaid(c, &v) {
+		return nil, nil
+	}
 	return c.Marshal(&v)
+}
+
+// unsaid reports whether v is a nil pointer, of which gob has no message: no bytes
+// stand for it. Other codecs may have one.
+func unsaid[T any](c shm.Codec, v *T) bool {
+	p := reflect.ValueOf(v).Elem()
+	return c == gob && p.Kind() == reflect.Pointer && p.IsNil()
 }
 
 // caught makes an error of a panic: of a function, or of a codec or a GobEncode,
@@ -93,7 +103,10 @@ func unmarshal[T any](ctx context.Context, r *shm.RingReader, m head, c shm.Code
 		return lost, nil
 	}
 	var v T
-	if err = c.Unmarshal(b, &v); err == nil {
+	if len(b) > 0 || !unsaid(c, &v) {
+		err = c.Unmarshal(b, &v)
+	}
+	if err == nil {
 		*to = v
 	}
 	return nil, err

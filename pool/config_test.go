@@ -86,3 +86,40 @@ func TestNothing(t *testing.T) {
 }
 
 var nothing = pool.Register("nothing", func(context.Context, int) (struct{}, error) { return struct{}{}, nil })
+
+var (
+	nilPoint  = pool.Register("nilPoint", func(_ context.Context, p *point) (*point, error) { return p, nil })
+	nilNumber = pool.Register("nilNumber", func(_ context.Context, n *int) (*int, error) { return n, nil })
+	anything  = pool.Register("anything", func(_ context.Context, v any) (any, error) { return v, nil })
+)
+
+// A nil pointer is one on the other side, for gob and for another codec, and one
+// to a zero value is not.
+func TestNilPointers(t *testing.T) {
+	for _, codec := range []string{"", "pool_test.json"} {
+		p, ctx := poolOf(t, &pool.Config{Workers: 1, Codec: codec}), within(t)
+		if out, err := nilPoint.Call(ctx, p, nil); out != nil || err != nil {
+			t.Errorf("%q, *struct: %v, %v", codec, out, err)
+		}
+		if out, err := nilNumber.Call(ctx, p, nil); out != nil || err != nil {
+			t.Errorf("%q, *int: %v, %v", codec, out, err)
+		}
+		out := new(int)
+		if err := nilNumber.CallInto(ctx, p, nil, &out); out != nil || err != nil {
+			t.Errorf("%q, *int into an old one: %v, %v", codec, out, err)
+		}
+		if out, err := nilNumber.Call(ctx, p, new(int)); out == nil || *out != 0 || err != nil {
+			t.Errorf("%q, *int to 0: %v, %v", codec, out, err)
+		}
+		if out, err := nilPoint.Call(ctx, p, new(point)); out == nil || *out != (point{}) || err != nil {
+			t.Errorf("%q, *struct to a zero one: %v, %v", codec, out, err)
+		}
+		if out, err := anything.Call(ctx, p, nil); out != nil || err != nil {
+			t.Errorf("%q, any: %v, %v", codec, out, err)
+		}
+		some, err := nilPoint.Map(ctx, p, []*point{{X: 1}, nil})
+		if codec == "" && err == nil || codec != "" && (err != nil || some[1] != nil) {
+			t.Errorf("%q, in a Map: %v, %v", codec, some, err)
+		}
+	}
+}

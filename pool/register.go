@@ -45,12 +45,18 @@ func registered(id uint64) *handler {
 // into a package-level variable: workers are this program started again, and
 // must come to know the same functions.
 //
-// In and Out may be anything that package gob can encode; []byte, string and
-// types without pointers travel as they are, without an encoding; of what gob
-// encodes only the exported fields travel. A []byte that f gets is valid until f
-// returns. Register panics if the name is taken or if In or Out contain a handle (what package proc passes to a child, such as a ring
-// or a file), naming its place: calls carry bytes, no descriptors. Those go to
-// workers by RegisterInit.
+// In and Out may be anything that package gob can encode, or the pool's codec;
+// []byte, string and types without pointers travel as they are, without an
+// encoding: a GobEncode that they have is not called. Of what gob encodes only the
+// exported fields travel, and it must not contain itself, which gob would follow
+// until the stack is full. A nil pointer arrives as one; among the arguments or
+// results of a Map gob refuses it (a struct with a pointer in it is no such), and
+// nil slices and maps may arrive as empty ones. A []byte that f gets is valid until
+// f returns.
+//
+// Register panics if the name is taken or if In or Out contain a handle (what
+// package proc passes to a child, such as a ring or a file), naming its place:
+// calls carry bytes, no descriptors. Those go to workers by RegisterInit.
 func Register[In, Out any](name string, f func(context.Context, In) (Out, error)) *Func[In, Out] {
 	if path := cmp.Or(shm.HandleIn(reflect.TypeFor[In]()), shm.HandleIn(reflect.TypeFor[Out]())); path != "" {
 		panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors: pass it to the workers by RegisterInit", name, path))
