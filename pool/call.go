@@ -31,7 +31,7 @@ func (f *Func[In, Out]) CallInto(ctx context.Context, p *Pool, in In, out *Out) 
 	if out == nil {
 		return fmt.Errorf("pool: %s: CallInto: nil pointer for the result", f.name)
 	}
-	if _, err := p.enter(ctx); err != nil {
+	if _, err := p.enter(ctx, f.handler); err != nil {
 		return err
 	}
 	defer p.calls.Done()
@@ -112,7 +112,7 @@ type Pending[Out any] struct {
 // for the call.
 func (f *Func[In, Out]) Go(ctx context.Context, p *Pool, in In) *Pending[Out] {
 	c := &Pending[Out]{done: make(chan struct{})}
-	if _, c.err = p.enter(ctx); c.err != nil {
+	if _, c.err = p.enter(ctx, f.handler); c.err != nil {
 		close(c.done)
 		return c
 	}

@@ -87,13 +87,14 @@ var known = struct {
 // RegisterError lets an error that functions return keep its identity on its way
 // to the caller. err is a value that errors.Is shall find, or one of a type that
 // errors.As shall find: an error of that type then travels by package gob. It
-// belongs into the initialisation of a package, and panics if the name is taken
-// or err nil. The usual errors of context, io and os are known already.
+// belongs into the initialisation of a package, and panics if the name is empty or
+// taken or err nil. The usual errors of context, io and os are known already.
 func RegisterError(name string, err error) {
+	refuse("RegisterError", name, "error", err == nil)
 	known.Lock()
 	defer known.Unlock()
-	if err == nil || known.errs[name] != nil {
-		panic(fmt.Sprintf("pool: RegisterError(%q): the name is taken or the error nil", name))
+	if known.errs[name] != nil {
+		panic(fmt.Sprintf("pool: RegisterError(%q): the name is taken", name))
 	}
 	known.errs[name] = err
 }

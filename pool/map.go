@@ -17,7 +17,7 @@ const chunksPerWorker = 4
 // first error, which is returned as by Call (Item of a TaskError or WorkerError
 // tells which of in it was), no more are begun. An empty in gives an empty result.
 func (f *Func[In, Out]) Map(ctx context.Context, p *Pool, in []In) ([]Out, error) {
-	size, err := p.enter(ctx)
+	size, err := p.enter(ctx, f.handler)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +106,7 @@ type results[Out any] struct {
 func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], ordered bool) iter.Seq2[Out, error] {
 	return func(yield func(Out, error) bool) {
 		var none Out
-		size, err := p.enter(ctx)
+		size, err := p.enter(ctx, f.handler)
 		if err != nil {
 			yield(none, err)
 			return

@@ -206,11 +206,14 @@ func (p *Pool) stop() {
 	p.waiting = nil
 }
 
-// enter accepts a call, or a Map, and tells how many workers run calls: Shutdown
-// waits until p.calls has it no more.
-func (p *Pool) enter(ctx context.Context) (size int, err error) {
+// enter accepts a call of h, or a Map, and tells how many workers run calls:
+// Shutdown waits until p.calls has it no more.
+func (p *Pool) enter(ctx context.Context, h *handler) (size int, err error) {
 	if ctx == nil {
 		panic("pool: nil context") // here: a panic in a goroutine of ours ends the program
+	}
+	if h.unfit != "" && p.codec == gob {
+		return 0, fmt.Errorf("pool: %s: %s: it cannot travel by package gob", h.name, h.unfit)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -363,6 +363,21 @@ func TestRegisterRefuses(t *testing.T) {
 			type A struct{ Files []*os.File }
 			pool.Register("files", func(context.Context, struct{ A A }) (int, error) { return 0, nil })
 		}},
+		{"pool: Register: empty name", func() {
+			pool.Register("", func(context.Context, int) (int, error) { return 0, nil })
+		}},
+		{`pool: Register("none"): nil function`, func() { pool.Register[int, int]("none", nil) }},
+		{"pool: RegisterInit: empty name", func() {
+			pool.RegisterInit("", func(context.Context, int) error { return nil })
+		}},
+		{`pool: RegisterInit("none"): nil function`, func() { pool.RegisterInit[int]("none", nil) }},
+		{"rawipc/pool worker with Init dieLater\": the name is taken", func() {
+			pool.RegisterInit("dieLater", func(context.Context, int) error { return nil })
+		}},
+		{"pool: RegisterError: empty name", func() { pool.RegisterError("", errOdd) }},
+		{`pool: RegisterError("none"): nil error`, func() { pool.RegisterError("none", nil) }},
+		{`pool: RegisterError("io.EOF"): the name is taken`, func() { pool.RegisterError("io.EOF", errOdd) }},
+		{"pool: AtExit: nil function", func() { pool.AtExit(nil) }},
 	} {
 		func() {
 			defer func() {
@@ -372,6 +387,49 @@ func TestRegisterRefuses(t *testing.T) {
 			}()
 			c.f()
 		}()
+	}
+}
+
+type knot struct {
+	F    func()
+	Next *knot
+}
+
+type outer struct {
+	N  int
+	In map[string][]*knot
+}
+
+type hook struct {
+	X    *explosive // has a GobEncode
+	Time time.Time  // has a MarshalBinary
+	hide chan int
+	Next []hook
+}
+
+var (
+	takesFunc = pool.Register("takesFunc", func(context.Context, outer) (int, error) { return 1, nil })
+	givesChan = pool.Register("givesChan", func(context.Context, int) (chan int, error) { panic("it ran") })
+	passes    = pool.Register("passes", func(_ context.Context, h hook) (*hook, error) { return &h, nil })
+)
+
+// What gob would leave out is told before a function runs; another codec may carry
+// it, and what has an encoding of its own is none of gob's.
+func TestCannotTravel(t *testing.T) {
+	p, q, ctx := newPool(t, 1), poolOf(t, &pool.Config{Workers: 1, Codec: "pool_test.json"}), within(t)
+	_, err := takesFunc.Call(ctx, p, outer{})
+	if want := "pool: takesFunc: pool_test.outer.In[][].F (func()) is a func: it cannot travel by package gob"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	_, err = givesChan.Map(ctx, p, []int{1})
+	if want := "pool: givesChan: chan int (chan int) is a chan: it cannot travel by package gob"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if _, err := passes.Call(ctx, p, hook{Next: []hook{{}}, hide: make(chan int)}); err != nil {
+		t.Error(err)
+	}
+	if n, err := takesFunc.Call(ctx, q, outer{N: 1}); n != 1 || err != nil {
+		t.Errorf("with another codec: %d, %v", n, err)
 	}
 }
 

@@ -72,7 +72,7 @@ func (p *Pool) start() (_ *worker, err error) {
 	w.proc, err = p.cfg.Init.start(ctx, cmd, a)
 	cmd.Stderr.Close()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pool: %w", err)
 	}
 	w.stderr.pid.Store(int64(w.proc.Pid()))
 	// Until both sides own their ends of the rings, these don't tell of a death.

@@ -26,6 +26,7 @@ type Func[In, Out any] struct {
 type handler struct {
 	name      string
 	id        uint64
+	unfit     string // what gob can't carry of it
 	one, many func(context.Context, *server) error
 	forget    func() // drops what a large chunk has left, before another function's turn
 }
@@ -54,14 +55,18 @@ func registered(id uint64) *handler {
 // nil slices and maps may arrive as empty ones. A []byte that f gets is valid until
 // f returns.
 //
-// Register panics if the name is taken or if In or Out contain a handle (what
-// package proc passes to a child, such as a ring or a file), naming its place:
-// calls carry bytes, no descriptors. Those go to workers by RegisterInit.
+// Register panics if the name is empty or taken, if f is nil, or if In or Out
+// contain a handle (what package proc passes to a child, such as a ring or a file),
+// naming its place: calls carry bytes, no descriptors. Those go to workers by
+// RegisterInit. If they contain a func or a chan, calls to a pool that uses gob
+// return an error which names its place.
 func Register[In, Out any](name string, f func(context.Context, In) (Out, error)) *Func[In, Out] {
-	if path := cmp.Or(shm.HandleIn(reflect.TypeFor[In]()), shm.HandleIn(reflect.TypeFor[Out]())); path != "" {
+	refuse("Register", name, "function", f == nil)
+	in, out := reflect.TypeFor[In](), reflect.TypeFor[Out]()
+	if path := cmp.Or(shm.HandleIn(in), shm.HandleIn(out)); path != "" {
 		panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors: pass it to the workers by RegisterInit", name, path))
 	}
-	h := &handler{name: name, id: nameID(name)}
+	h := &handler{name: name, id: nameID(name), unfit: cmp.Or(unfit(in, in.String(), nil), unfit(out, out.String(), nil))}
 	fn := &Func[In, Out]{h, formOf[In](), formOf[Out](), formOfAll[In](), formOfAll[Out]()}
 	h.one = func(ctx context.Context, s *server) error { return serve(ctx, s, fn.in, fn.out, f) }
 	var used []Out // by the last chunk, and by the next; a worker serves one at a time
@@ -96,6 +101,15 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 	return fn
 }
 
+// refuse panics if what is to be registered has no name, or is nil.
+func refuse(by, name, what string, missing bool) {
+	if name == "" {
+		panic("pool: " + by + ": empty name")
+	} else if missing {
+		panic(fmt.Sprintf("pool: %s(%q): nil %s", by, name, what))
+	}
+}
+
 // An InitFunc is a function that workers run before their first call. With may be
 // called concurrently.
 type InitFunc[A any] struct {
@@ -116,15 +130,21 @@ type Initializer struct {
 // that package proc can pass to a child: queues, locks, values, files. They are
 // the same objects in all workers and here. f keeps them in variables, where
 // functions find them; if it fails, so does the worker's start. Its ctx ends
-// with the worker.
+// with the worker. RegisterInit panics if the name is empty or taken, if f is nil,
+// or if A holds what can't be passed.
 func RegisterInit[A any](name string, f func(context.Context, A) error) *InitFunc[A] {
-	return &InitFunc[A]{proc.Register("github.com/rawipc/rawipc/pool.init "+name, func(ctx context.Context, a initArgs[A]) error {
+	refuse("RegisterInit", name, "function", f == nil)
+	return initFunc("rawipc/pool worker with Init "+name, f)
+}
+
+func initFunc[A any](name string, f func(context.Context, A) error) *InitFunc[A] {
+	return &InitFunc[A]{proc.Register(name, func(ctx context.Context, a initArgs[A]) error {
 		return work(ctx, a.Worker, func() error { return f(ctx, a.Init) })
 	})}
 }
 
 var (
-	noInit = RegisterInit("", func(context.Context, struct{}) error { return nil })
+	noInit = initFunc("rawipc/pool worker", func(context.Context, struct{}) error { return nil })
 	// initCall is the first that every worker gets: it runs its Init.
 	initCall = &handler{name: "Init", id: 1}
 	nothing  = formOf[struct{}]()

@@ -160,9 +160,12 @@ var exits struct {
 // Shutdown, as one of too many, or after enough calls. What was registered last
 // runs first. All of it has Config.WaitDelay; it does not run in a worker that
 // is killed, as by Close. AtExit is for functions that run in workers, and Init
-// above all, not for what it has registered. It does not block and may be called
-// concurrently.
+// above all, not for what it has registered. It does not block, may be called
+// concurrently, and panics if f is nil.
 func AtExit(f func()) {
+	if f == nil {
+		panic("pool: AtExit: nil function")
+	}
 	exits.Lock()
 	defer exits.Unlock()
 	exits.hooks = append(exits.hooks, f)
