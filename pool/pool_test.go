@@ -349,6 +349,12 @@ func TestCase241_BadConfig(t *testing.T) {
 	if _, err := pool.New(&pool.Config{Workers: -1}); err == nil || !strings.Contains(err.Error(), "-1 workers") {
 		t.Errorf("-1 workers: %v", err)
 	}
+	for want, init := range map[string]pool.Initializer{"": {}, " with Init stay": stay.With(0)} {
+		_, err := pool.New(&pool.Config{Workers: 1, CPUs: []int{9999}, Init: init})
+		if want = "pool: proc: start rawipc/pool worker" + want + ": CPUs"; err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("a CPU that is not there: %v, want %s", err, want)
+		}
+	}
 }
 
 func TestRegisterRefuses(t *testing.T) {

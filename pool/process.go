@@ -149,9 +149,9 @@ func (p *Pool) lost(w *worker, name string, err error) error {
 	w.doomed = true
 	over := p.over(false)
 	p.mu.Unlock()
-	w.stop()
 	switch {
 	case !errors.Is(err, shm.ErrPeerDead) && w.proc.Alive():
+		w.stop() // one that dies by itself would be said to have been told to
 		return err
 	case over != nil:
 		return over

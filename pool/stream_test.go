@@ -112,6 +112,9 @@ func TestItems(t *testing.T) {
 				item = task.Item
 			} else if errors.As(err, &dead) {
 				item = dead.Item
+				if strings.Contains(dead.Err.Error(), "context") {
+					t.Errorf("%d: %v, but nobody told it to end", bad, dead.Err)
+				}
 			}
 			if item != at || !strings.HasPrefix(err.Error(), "pool: fragile: item 6: ") || !strings.HasSuffix(err.Error(), want) {
 				t.Errorf("%d: item %d: %v, want %d and %q", bad, item, err, at, want)
