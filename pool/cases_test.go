@@ -228,6 +228,18 @@ func (e stubborn) Error() string              { return "stubborn" }
 func (e stubborn) GobEncode() ([]byte, error) { return []byte{1}, nil }
 func (e *stubborn) GobDecode([]byte) error    { return errors.New("never") }
 
+// infectious can't be encoded or decoded without a panic.
+type infectious struct{ There bool }
+
+func (e infectious) Error() string { return "infectious" }
+func (e infectious) GobEncode() ([]byte, error) {
+	if e.There {
+		panic("there")
+	}
+	return []byte{1}, nil
+}
+func (e *infectious) GobDecode([]byte) error { panic("here") }
+
 // unread is no plain memory, so that it goes through gob.
 type unread struct{ S string }
 
@@ -249,6 +261,8 @@ var failing = pool.Register("failing", func(ctx context.Context, n int) (int, er
 		return 0, stubborn{1}
 	case 5:
 		panic(errOdd)
+	case 6, 7:
+		return 0, infectious{n == 6}
 	}
 	return n, nil
 })
@@ -257,6 +271,7 @@ func init() {
 	pool.RegisterError("pool_test.odd", errOdd)
 	pool.RegisterError("pool_test.code", &codeError{})
 	pool.RegisterError("pool_test.stubborn", stubborn{})
+	pool.RegisterError("pool_test.infectious", infectious{})
 }
 
 // errors.Is and errors.As work across; what can't be decoded leaves its text.
@@ -276,6 +291,12 @@ func TestCase244_ErrorIdentity(t *testing.T) {
 	_, err = failing.Call(ctx, p, 4)
 	if task := (*pool.TaskError)(nil); !errors.As(err, &task) || task.Msg != "stubborn" || errors.As(err, new(stubborn)) {
 		t.Errorf("one that can't be decoded: %v", err)
+	}
+	for n := 6; n < 8; n++ {
+		_, err := failing.Map(ctx, p, []int{n})
+		if task := (*pool.TaskError)(nil); !errors.As(err, &task) || task.Msg != "infectious" {
+			t.Errorf("one whose codec panics: %v", err)
+		}
 	}
 	if _, err = unreadable.Call(ctx, p, 1); err == nil || !strings.Contains(err.Error(), "unreadable: decoding the result: never") {
 		t.Errorf("a result that can't be decoded: %v", err)

@@ -64,21 +64,33 @@ func encode[T any](f form, c shm.Codec, v *T) ([]byte, error) {
 	case f.memory || f.items:
 		return memoryOf(f, v), nil
 	}
-	return marshal(c, *v)
+	return moved(c, *v)
 }
 
-// marshal is a function of its own so that only here v is moved to the heap.
-func marshal[T any](c shm.Codec, v T) (b []byte, err error) {
+// moved is a function of its own so that only here v is moved to the heap.
+func moved[T any](c shm.Codec, v T) ([]byte, error) { return marshal(c, &v) }
+
+// marshal and unmarshal are c's for what v points to, as far as they go: they may
+// panic, and gob has no message of a nil pointer, for which no bytes stand.
+func marshal(c shm.Codec, v any) (b []byte, err error) {
 	defer caught(&err)
-	if unsaid(c, &v) {
+	if unsaid(c, v) {
 		return nil, nil
 	}
-	return c.Marshal(&v)
+	return c.Marshal(v)
 }
 
-// unsaid reports whether v is a nil pointer, of which gob has no message: no bytes
-// stand for it. Other codecs may have one.
-func unsaid[T any](c shm.Codec, v *T) bool {
+func unmarshal(c shm.Codec, b []byte, v any) (err error) {
+	defer caught(&err)
+	if len(b) == 0 && unsaid(c, v) {
+		return nil
+	}
+	return c.Unmarshal(b, v)
+}
+
+// unsaid reports whether v points to a nil pointer, and c is gob: other codecs may
+// have a message of it.
+func unsaid(c shm.Codec, v any) bool {
 	p := reflect.ValueOf(v).Elem()
 	return c == gob && p.Kind() == reflect.Pointer && p.IsNil()
 }
@@ -120,22 +132,18 @@ func get[T any](ctx context.Context, r *shm.RingReader, m head, f form, c shm.Co
 		}
 		return lost, err
 	default:
-		return unmarshal(ctx, r, m, c, to)
+		return getNew(ctx, r, m, c, to)
 	}
 }
 
-// unmarshal decodes into a new T: gob leaves alone what was 0 on the other side.
-func unmarshal[T any](ctx context.Context, r *shm.RingReader, m head, c shm.Codec, to *T) (lost, err error) {
-	defer caught(&err)
+// getNew decodes into a new T: gob leaves alone what was 0 on the other side.
+func getNew[T any](ctx context.Context, r *shm.RingReader, m head, c shm.Codec, to *T) (lost, err error) {
 	b, lost := take(ctx, r, m, nil)
 	if lost != nil {
 		return lost, nil
 	}
 	var v T
-	if len(b) > 0 || !unsaid(c, &v) {
-		err = c.Unmarshal(b, &v)
-	}
-	if err == nil {
+	if err = unmarshal(c, b, &v); err == nil {
 		*to = v
 	}
 	return nil, err

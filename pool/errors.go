@@ -117,7 +117,7 @@ func failureOf(err error, item int) failure {
 		if errors.Is(err, k) {
 			f.Causes[name] = nil
 		} else if errors.As(err, to.Interface()) {
-			if data, err := gob.Marshal(to.Interface()); err == nil {
+			if data, err := marshal(gob, to.Interface()); err == nil {
 				f.Causes[name] = data
 			}
 		}
@@ -135,7 +135,7 @@ func (f *failure) task(name string) error {
 		cause := known.errs[name]
 		if cause != nil && len(data) > 0 {
 			to := reflect.New(reflect.TypeOf(cause))
-			if gob.Unmarshal(data, to.Interface()) != nil {
+			if unmarshal(gob, data, to.Interface()) != nil {
 				continue
 			}
 			cause = to.Elem().Interface().(error)

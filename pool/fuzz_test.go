@@ -36,7 +36,7 @@ func FuzzWire(f *testing.F) {
 		h.size += uint64(len(payload))
 		return append(bytes.Clone(memoryOf(form{}, &h)), payload...)
 	}
-	parcels, err := marshal(gob, []fuzzParcel{{Name: "a"}, {}})
+	parcels, err := marshal(gob, &[]fuzzParcel{{Name: "a"}, {}})
 	if err != nil {
 		f.Fatal(err)
 	}

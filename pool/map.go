@@ -84,8 +84,8 @@ func (f *Func[In, Out]) chunk(ctx context.Context, p *Pool, from int, in []In, o
 // What fails yields its error, as by Call, in the place of its result (a chunk
 // one for all of its results), and the loop goes on. When ctx or the pool ends,
 // that error comes at once, as the last, whatever in does and whatever results are
-// there. However the loop ends, what runs is cancelled, and the loop is left when
-// in has come to its next value, where it is stopped, or to its end: an in that may
+// there. However the loop ends, what runs is cancelled, and the loop waits until in
+// has come to its next value, where it is stopped, or to its end: an in that may
 // block for long should look at ctx too.
 func (f *Func[In, Out]) MapSeq(ctx context.Context, p *Pool, in iter.Seq[In]) iter.Seq2[Out, error] {
 	return f.stream(ctx, p, in, true)
