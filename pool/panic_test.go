@@ -100,11 +100,12 @@ func TestCallersGoroutineEnds(t *testing.T) {
 // No context is the caller's own panic, in the caller's goroutine.
 func TestNilContext(t *testing.T) {
 	p := newPool(t, 1)
+	var none context.Context
 	for what, f := range map[string]func(){
-		"Call":   func() { double.Call(nil, p, 1) },
-		"Go":     func() { double.Go(nil, p, 1) },
-		"Map":    func() { double.Map(nil, p, []int{1}) },
-		"MapSeq": func() { double.MapSeq(nil, p, count(1))(func(int, error) bool { return true }) },
+		"Call":   func() { double.Call(none, p, 1) },
+		"Go":     func() { double.Go(none, p, 1) },
+		"Map":    func() { double.Map(none, p, []int{1}) },
+		"MapSeq": func() { double.MapSeq(none, p, count(1))(func(int, error) bool { return true }) },
 	} {
 		func() {
 			defer func() {
