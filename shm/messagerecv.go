@@ -10,7 +10,8 @@ import (
 
 // Recv copies the next message into buf and returns its length. It blocks while
 // the queue is empty, or others receive, until there is one for this call, the
-// stream ends, or ctx does.
+// stream ends, or ctx does. A call that need not wait succeeds though ctx has
+// ended.
 //
 // Errors: ctx.Err(); io.EOF after CloseSend, when all was received;
 // ErrShortBuffer, naming the size, and the message stays; os.ErrClosed after
@@ -60,18 +61,12 @@ func (q *MessageQueue) tryRecv(buf []byte, grow bool) (_ []byte, n int, ok bool,
 	return buf, n, err == nil, err
 }
 
-// All receives until the stream ends: it waits as Recv does before each message.
-// It yields an error, as the last, if there is one other than io.EOF, as
-// ctx.Err() when ctx ends. Each message is the loop's to keep.
+// All receives until the stream ends or ctx does, whichever comes first: it waits
+// as Recv does before each message. It yields an error, as the last, if there is
+// one other than io.EOF: ctx.Err() when ctx has ended, also if there are messages
+// left. Each message is the loop's to keep.
 func (q *MessageQueue) All(ctx context.Context) iter.Seq2[[]byte, error] {
-	return func(yield func([]byte, error) bool) {
-		for {
-			msg, err := q.RecvAppend(ctx, nil)
-			if err == io.EOF || !yield(msg, err) || err != nil {
-				return
-			}
-		}
-	}
+	return received(ctx, func(ctx context.Context) ([]byte, error) { return q.RecvAppend(ctx, nil) })
 }
 
 func (q *MessageQueue) recv(ctx context.Context, buf []byte, grow bool) ([]byte, int, error) {

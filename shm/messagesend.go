@@ -8,7 +8,7 @@ import (
 
 // Send sends msg: when it returns nil, the message is in shared memory. It
 // blocks while there is no room for it, or others send, until ctx ends; then
-// nothing was sent.
+// nothing was sent. A call that need not wait succeeds though ctx has ended.
 //
 // Errors: ctx.Err(); ErrTooLarge, at once, naming the limit; os.ErrClosed after
 // CloseSend or Close; EUSERS, at a process's first call, if 120 others use the

@@ -134,18 +134,12 @@ func (o *ObjectQueue[T]) TryRecv() (v T, ok bool, err error) {
 	return v, err == nil, err
 }
 
-// All receives until the stream ends: it waits as Recv does before each message.
-// It yields an error, as the last, if there is one other than io.EOF, as
-// ctx.Err() when ctx ends.
+// All receives until the stream ends or ctx does, whichever comes first: it waits
+// as Recv does before each message. It yields an error, as the last, if there is
+// one other than io.EOF: ctx.Err() when ctx has ended, also if there are messages
+// left.
 func (o *ObjectQueue[T]) All(ctx context.Context) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for {
-			v, err := o.Recv(ctx)
-			if err == io.EOF || !yield(v, err) || err != nil {
-				return
-			}
-		}
-	}
+	return received(ctx, o.Recv)
 }
 
 // Len returns how many values the queue holds just now; 0 after Close.

@@ -8,7 +8,8 @@ import (
 )
 
 // Recv receives the next message. It blocks while the queue is empty, or others
-// receive, until there is one for this call, the stream ends, or ctx does.
+// receive, until there is one for this call, the stream ends, or ctx does. A call
+// that need not wait succeeds though ctx has ended.
 //
 // Errors: ctx.Err(); io.EOF after CloseSend, when all was received; os.ErrClosed
 // after Close; EUSERS and ErrCorrupt as Send.
@@ -68,7 +69,8 @@ func (q *Queue[T]) TryRecv() (v T, ok bool, err error) {
 
 // RecvBatch receives messages that follow one another: one at least, as many as
 // there are and fit into buf at most. It returns how many. It costs less than as
-// many Recvs. It blocks, ends with ctx and fails as Recv does.
+// many Recvs. It blocks, ends with ctx and fails as Recv does; with a buf of length
+// 0 it returns 0 at once.
 func (q *Queue[T]) RecvBatch(ctx context.Context, buf []T) (int, error) {
 	seated, err := q.sit(recvEnd)
 	if err != nil {
@@ -96,18 +98,12 @@ func (q *Queue[T]) RecvBatch(ctx context.Context, buf []T) (int, error) {
 	return n, nil
 }
 
-// All receives until the stream ends: it waits as Recv does before each message.
-// It yields an error, as the last, if there is one other than io.EOF, as
-// ctx.Err() when ctx ends.
+// All receives until the stream ends or ctx does, whichever comes first: it waits
+// as Recv does before each message. It yields an error, as the last, if there is
+// one other than io.EOF: ctx.Err() when ctx has ended, also if there are messages
+// left.
 func (q *Queue[T]) All(ctx context.Context) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		for {
-			v, err := q.Recv(ctx)
-			if err == io.EOF || !yield(v, err) || err != nil {
-				return
-			}
-		}
-	}
+	return received(ctx, q.Recv)
 }
 
 // Len returns how many messages the queue holds just now; 0 after Close.

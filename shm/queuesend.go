@@ -7,7 +7,7 @@ import (
 
 // Send sends v: when it returns nil, v is in shared memory. It blocks while the
 // queue is full, or others send, until there is room or ctx ends; then nothing
-// was sent.
+// was sent. A call that need not wait succeeds though ctx has ended.
 //
 // Errors: ctx.Err(); os.ErrClosed after CloseSend or Close; EUSERS, at a
 // process's first call, if 120 others use the queue; ErrCorrupt if a peer broke

@@ -18,7 +18,8 @@ type RingReader struct {
 }
 
 // Recv copies the next message into buf and returns its length. It blocks
-// while the ring is empty, until a message comes, the stream ends, or ctx does.
+// while the ring is empty, until a message comes, the stream ends, or ctx does. A
+// call that need not wait succeeds though ctx has ended.
 //
 // Errors: ctx.Err(); io.EOF after the writer's CloseSend, when all was
 // received; ErrPeerDead if that is so and the writer died without CloseSend;

@@ -17,7 +17,8 @@ type RingWriter struct {
 
 // Send sends msg: when it returns nil, the message is in shared memory and
 // stays there though this process be killed. It blocks while the ring is full,
-// until the reader makes room or ctx ends; then nothing was sent.
+// until the reader makes room or ctx ends; then nothing was sent. A call that need
+// not wait succeeds though ctx has ended.
 //
 // Errors: ctx.Err(); ErrTooLarge, naming the limit; os.ErrClosed after
 // CloseSend or Close; ErrPeerDead if the ring is full and the reader dead; EBUSY
