@@ -14,6 +14,13 @@ func need(ctx context.Context) {
 	}
 }
 
+// needFunc likewise.
+func needFunc[A any](f func(A) error) {
+	if f == nil {
+		panic("shm: nil function")
+	}
+}
+
 // received is a queue's All. It looks at ctx before each message: recv does so
 // only where it has to wait, so that a sender who is faster than the loop would
 // keep it going for ever.

@@ -149,8 +149,9 @@ func (a *Array[T]) Len() int { return len(a.xs) }
 // your own.
 func (a *Array[T]) Slice() []T { return a.xs }
 
-// Load returns element i. It blocks while another call is under way. Errors:
-// [futex.ErrOwnerDead]; os.ErrClosed. It panics if there is no element i.
+// Load returns element i. It blocks while another call is under way; a wait that
+// a context ends is that of [Array.UpdateContext]. Errors: [futex.ErrOwnerDead];
+// os.ErrClosed. It panics if there is no element i.
 func (a *Array[T]) Load(i int) (x T, err error) {
 	a.inside(i)
 	if err := a.lock(context.Background()); err != nil {
@@ -187,7 +188,7 @@ func (a *Array[T]) inside(i int) {
 // If an earlier call did not finish, because its process died or its function
 // panicked, Update returns [futex.ErrOwnerDead] and f is not called: see
 // [Array.Recover]. f must not use a's methods other than Len, and not keep the
-// slice.
+// slice. Update panics if f is nil.
 func (a *Array[T]) Update(f func([]T) error) error {
 	return a.UpdateContext(context.Background(), f)
 }
@@ -195,6 +196,8 @@ func (a *Array[T]) Update(f func([]T) error) error {
 // UpdateContext is [Array.Update] that returns ctx.Err() if ctx ends while it
 // waits for its turn. While f runs it can't be cancelled.
 func (a *Array[T]) UpdateContext(ctx context.Context, f func([]T) error) (err error) {
+	need(ctx)
+	needFunc(f)
 	if err := a.lock(ctx); err != nil {
 		return err
 	}
@@ -211,11 +214,19 @@ func (a *Array[T]) UpdateContext(ctx context.Context, f func([]T) error) (err er
 // which Recover returns, it is as before. Where there is nothing to repair,
 // because another process was faster, say, Recover returns nil and f is not
 // called. It blocks as [Array.Update] does.
-func (a *Array[T]) Recover(f func([]T) error) (err error) {
+func (a *Array[T]) Recover(f func([]T) error) error {
+	return a.RecoverContext(context.Background(), f)
+}
+
+// RecoverContext is [Array.Recover] that returns ctx.Err() if ctx ends while it
+// waits for its turn. While f runs it can't be cancelled.
+func (a *Array[T]) RecoverContext(ctx context.Context, f func([]T) error) (err error) {
+	need(ctx)
+	needFunc(f)
 	if a.st == nil {
 		return os.ErrClosed
 	}
-	if err := a.own(a.st.mu.Lock()); err != nil {
+	if err := a.own(a.st.mu.LockContext(ctx)); err != nil {
 		return err
 	}
 	finished := a.st.dirty.Load() == 0

@@ -83,7 +83,7 @@ func arrays[T comparable](t *testing.T, a, b, c T) {
 		t.Error(err)
 	}
 	_, lerr := other.Load(0)
-	for _, err := range []error{other.Update(nil), other.Recover(nil), other.Store(0, a), lerr, other.Close()} {
+	for _, err := range []error{other.Update(func([]T) error { return nil }), other.Recover(func([]T) error { return nil }), other.Store(0, a), lerr, other.Close()} {
 		if !errors.Is(err, os.ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}

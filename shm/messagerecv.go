@@ -70,6 +70,7 @@ func (q *MessageQueue) All(ctx context.Context) iter.Seq2[[]byte, error] {
 }
 
 func (q *MessageQueue) recv(ctx context.Context, buf []byte, grow bool) ([]byte, int, error) {
+	need(ctx)
 	seated, err := q.sit(recvEnd)
 	if err != nil {
 		return buf, 0, err

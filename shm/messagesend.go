@@ -14,6 +14,7 @@ import (
 // CloseSend or Close; EUSERS, at a process's first call, if 120 others use the
 // queue; ErrCorrupt if a peer broke the rules.
 func (q *MessageQueue) Send(ctx context.Context, msg []byte) error {
+	need(ctx)
 	seated, err := q.sit(sendEnd)
 	if err != nil {
 		return err

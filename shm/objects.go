@@ -151,6 +151,12 @@ func (o *ObjectQueue[T]) Cap() int { return o.q.Cap() }
 // CloseSend ends the stream for all processes: see [Queue.CloseSend].
 func (o *ObjectQueue[T]) CloseSend() error { return o.q.CloseSend() }
 
+// CloseSendContext is [ObjectQueue.CloseSend] that returns ctx.Err() if ctx ends
+// while it waits: see [Queue.CloseSendContext].
+func (o *ObjectQueue[T]) CloseSendContext(ctx context.Context) error {
+	return o.q.CloseSendContext(ctx)
+}
+
 // Done says that one value which was received is done with: see [Queue.Done].
 func (o *ObjectQueue[T]) Done() error { return o.q.Done() }
 

@@ -113,3 +113,9 @@ func (q *queue) ReceiverSleeps() bool { return q.st.recv.sleeps.Load() != 0 }
 
 // SenderSleeps reports whether a sender does.
 func (q *queue) SenderSleeps() bool { return q.st.send.sleeps.Load() != 0 }
+
+// TakeEnd takes an end, the sending one, 0, or the receiving one, 1, as a call
+// does that is under way. What it returns gives it back.
+func (q *queue) TakeEnd(i int) (give func(), err error) {
+	return func() { q.giveEnd(i) }, q.takeEnd(context.Background(), i, false)
+}

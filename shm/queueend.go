@@ -11,7 +11,13 @@ import (
 // os.ErrClosed, receivers get what was sent and then io.EOF. It waits for sends
 // that are under way, which either are done or fail; those that wait for room
 // fail. A second CloseSend does nothing.
-func (q *queue) CloseSend() error {
+func (q *queue) CloseSend() error { return q.CloseSendContext(context.Background()) }
+
+// CloseSendContext is [Queue.CloseSend] that returns ctx.Err() if ctx ends while
+// it waits. The stream ends all the same: no further send succeeds, and receivers
+// get io.EOF once those that are under way are over.
+func (q *queue) CloseSendContext(ctx context.Context) error {
+	need(ctx)
 	if err := q.enter(); err != nil {
 		return err
 	}
@@ -20,7 +26,7 @@ func (q *queue) CloseSend() error {
 	// and his death wakes both sleepers; a receiver then ends it.
 	q.st.ending.CompareAndSwap(0, sendsEnding)
 	q.wake(&q.st.send)
-	return q.endSends(context.Background())
+	return q.endSends(ctx)
 }
 
 // endSends makes a stream that is ending end: with the lock of the sending end
@@ -67,6 +73,7 @@ func (q *queue) Done() error {
 // Join blocks until every message that was sent is done with, or ctx ends. A
 // message whose receiver was killed before it called Done is never done with.
 func (q *queue) Join(ctx context.Context) error {
+	need(ctx)
 	if err := q.enter(); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 // Errors: ctx.Err(); io.EOF after CloseSend, when all was received; os.ErrClosed
 // after Close; EUSERS and ErrCorrupt as Send.
 func (q *Queue[T]) Recv(ctx context.Context) (v T, err error) {
+	need(ctx)
 	seated, err := q.sit(recvEnd)
 	if err != nil {
 		return v, err
@@ -72,6 +73,7 @@ func (q *Queue[T]) TryRecv() (v T, ok bool, err error) {
 // many Recvs. It blocks, ends with ctx and fails as Recv does; with a buf of length
 // 0 it returns 0 at once.
 func (q *Queue[T]) RecvBatch(ctx context.Context, buf []T) (int, error) {
+	need(ctx)
 	seated, err := q.sit(recvEnd)
 	if err != nil {
 		return 0, err

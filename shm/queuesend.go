@@ -13,6 +13,7 @@ import (
 // process's first call, if 120 others use the queue; ErrCorrupt if a peer broke
 // the rules.
 func (q *Queue[T]) Send(ctx context.Context, v T) error {
+	need(ctx)
 	seated, err := q.sit(sendEnd)
 	if err != nil {
 		return err
@@ -76,6 +77,7 @@ func (q *Queue[T]) trySend(v T) (int, error) {
 // Sends. It blocks, ends with ctx and fails as Send does. What fits is committed
 // at once.
 func (q *Queue[T]) SendBatch(ctx context.Context, vs []T) (n int, err error) {
+	need(ctx)
 	seated, err := q.sit(sendEnd)
 	if err != nil {
 		return 0, err

@@ -21,6 +21,7 @@ import (
 // sleeper by his death. The sleeper looks at the ring again when the dead one is
 // gone to his last thread, and only then says ErrPeerDead.
 func (o *ring) waitEnd(ctx context.Context, sleeps, otherPlain *atomic.Uint32, peer *futex.Liveness, apart bool, blocked func() bool) error {
+	need(ctx)
 	if o.spin.Wait(apart, func() bool { return !blocked() }) {
 		raceAcquire()
 		return nil

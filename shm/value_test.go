@@ -69,7 +69,7 @@ func values[T comparable](t *testing.T, a, b, c T) {
 			t.Fatal(err)
 		}
 		_, serr := w.Swap(a)
-		for _, err := range []error{w.Store(a), serr, w.Update(nil), w.Close()} {
+		for _, err := range []error{w.Store(a), serr, w.Update(func(*T) error { return nil }), w.Close()} {
 			if !errors.Is(err, os.ErrClosed) {
 				t.Errorf("after Close: %v", err)
 			}

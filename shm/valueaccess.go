@@ -69,7 +69,8 @@ func (v *Value[T]) load() (x T) {
 }
 
 // Store makes the value x. Other than Load it waits for a writer if T is
-// larger than 8 bytes: for a Store, or for an Update that is in its function.
+// larger than 8 bytes: for a Store, or for an Update that is in its function. A
+// wait that a context ends is that of [Value.UpdateContext]. Error: os.ErrClosed.
 func (v *Value[T]) Store(x T) error {
 	st := v.st
 	if st == nil {
@@ -88,7 +89,8 @@ func (v *Value[T]) Store(x T) error {
 	return v.unlock(nil)
 }
 
-// Swap makes the value x and returns what it was. It waits as Store does.
+// Swap makes the value x and returns what it was. It waits and fails as Store
+// does.
 func (v *Value[T]) Swap(x T) (old T, err error) {
 	st := v.st
 	if st == nil {
@@ -117,7 +119,8 @@ func (v *Value[T]) Swap(x T) (old T, err error) {
 // Updates take turns: it blocks while another one runs. With a T of more than 8
 // bytes Stores take turns with them. With a smaller one they don't: when the
 // value was changed by Store, Swap or [Add] while f ran, f is called again, with
-// what the value is now. f must not write to v, and not keep the pointer.
+// what the value is now. f must not write to v, and not keep the pointer. Update
+// panics if f is nil.
 func (v *Value[T]) Update(f func(*T) error) error {
 	return v.UpdateContext(context.Background(), f)
 }
@@ -125,6 +128,8 @@ func (v *Value[T]) Update(f func(*T) error) error {
 // UpdateContext is [Value.Update] that returns ctx.Err() if ctx ends while it
 // waits for its turn. While f runs it can't be cancelled.
 func (v *Value[T]) UpdateContext(ctx context.Context, f func(*T) error) (err error) {
+	need(ctx)
+	needFunc(f)
 	st := v.st
 	if st == nil {
 		return os.ErrClosed

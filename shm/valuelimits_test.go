@@ -100,7 +100,7 @@ func TestValueAllocs(t *testing.T) {
 		a.Store(1, 2)
 		a.Load(1)
 		a.Update(func(xs []int) error { xs[0]++; return nil })
-		a.Recover(nil)
+		a.Recover(func([]int) error { return nil })
 	})
 }
 
