@@ -296,7 +296,8 @@ func (a *Array[T]) Close() error {
 func (a *Array[T]) PassFiles() ([]*os.File, error) { return a.passFiles() }
 
 // TakeFiles makes a the array behind descriptors that PassFiles lent, after
-// checking that it is one. It owns the descriptors. Package proc calls it.
+// checking that it is one. It owns the descriptors; a handle in use refuses
+// them with EINVAL. Package proc calls it.
 func (a *Array[T]) TakeFiles(files []*os.File) error {
 	want, err := a.prepare()
 	if err != nil {

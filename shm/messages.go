@@ -142,12 +142,16 @@ func (q *MessageQueue) MaxMessage() int { return int(q.size) - recordHead }
 func (q *MessageQueue) PassFiles() ([]*os.File, error) { return q.passFiles() }
 
 // TakeFiles makes q the queue behind descriptors that PassFiles lent, after
-// checking that it is one. It owns the descriptors. Package proc calls it.
+// checking that it is one. It owns the descriptors; a handle in use refuses
+// them with EINVAL. Package proc calls it.
 func (q *MessageQueue) TakeFiles(files []*os.File) error {
 	return q.takeAs(files, kindMessages, messageLayout)
 }
 
 func (q *MessageQueue) takeAs(files []*os.File, k kind, layout string) error {
+	if err := q.vacant(files); err != nil {
+		return err
+	}
 	size, err := q.take(files, always(q.prepare(k, layout)))
 	if err != nil {
 		return err

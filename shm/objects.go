@@ -171,8 +171,12 @@ func (o *ObjectQueue[T]) Close() error { return o.q.Close() }
 func (o *ObjectQueue[T]) PassFiles() ([]*os.File, error) { return o.q.PassFiles() }
 
 // TakeFiles makes o the queue behind descriptors that PassFiles lent, after
-// checking that it is one. It owns the descriptors. Package proc calls it.
+// checking that it is one. It owns the descriptors; a handle in use refuses
+// them with EINVAL. Package proc calls it.
 func (o *ObjectQueue[T]) TakeFiles(files []*os.File) error {
+	if err := o.q.vacant(files); err != nil {
+		return err
+	}
 	codec := ""
 	if len(files) == 1 {
 		codec = codecOf(files[0])

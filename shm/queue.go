@@ -148,6 +148,15 @@ func (q *Queue[T]) bind(slots int) (err error) {
 	return err
 }
 
+// vacant refuses a closed handle as well: no call of it would do anything.
+func (q *queue) vacant(files []*os.File) error {
+	if q.users.Load() < 0 {
+		closeAll(files)
+		return fmt.Errorf("shm: TakeFiles on a queue that was closed: %w", os.ErrClosed)
+	}
+	return q.typed.vacant(files)
+}
+
 // Cap returns how many messages the queue holds.
 func (q *Queue[T]) Cap() int { return int(q.capacity) }
 
@@ -155,8 +164,12 @@ func (q *Queue[T]) Cap() int { return int(q.capacity) }
 func (q *Queue[T]) PassFiles() ([]*os.File, error) { return q.passFiles() }
 
 // TakeFiles makes q the queue behind descriptors that PassFiles lent, after
-// checking that it is one. It owns the descriptors. Package proc calls it.
+// checking that it is one. It owns the descriptors; a handle in use refuses
+// them with EINVAL. Package proc calls it.
 func (q *Queue[T]) TakeFiles(files []*os.File) error {
+	if err := q.vacant(files); err != nil {
+		return err
+	}
 	want, err := q.prepare()
 	if err != nil {
 		closeAll(files)

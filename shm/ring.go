@@ -147,8 +147,8 @@ func (o *ring) bind() (err error) {
 func (o *ring) PassFiles() ([]*os.File, error) { return o.passFiles() }
 
 // TakeFiles makes o one end of the ring behind a descriptor that PassFiles
-// lent, after checking that it is one. It owns the descriptor. Package proc
-// calls it.
+// lent, after checking that it is one. It owns the descriptor; a handle in use
+// refuses it with EINVAL. Package proc calls it.
 func (o *ring) TakeFiles(files []*os.File) error {
 	page := os.Getpagesize()
 	o.robust = true

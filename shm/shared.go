@@ -135,7 +135,8 @@ func (s *Shared[T]) Close() error {
 func (s *Shared[T]) PassFiles() ([]*os.File, error) { return s.passFiles() }
 
 // TakeFiles makes s the T behind descriptors that PassFiles lent, after
-// checking that it is one. It owns the descriptors. Package proc calls it.
+// checking that it is one. It owns the descriptors; a handle in use refuses
+// them with EINVAL. Package proc calls it.
 func (s *Shared[T]) TakeFiles(files []*os.File) error {
 	want, err := s.prepare()
 	if err != nil {

@@ -165,6 +165,9 @@ func (o *typed) attach() (err error) {
 // tail says, for the object's size, how much of it is mapped twice, and which
 // sizes can't be; nil: nothing, all can.
 func (o *typed) take(files []*os.File, want func(size int) (s spec, twice int, err error)) (count int, err error) {
+	if err := o.vacant(files); err != nil {
+		return 0, err
+	}
 	switch len(files) {
 	case 1:
 	case 2:
@@ -186,6 +189,18 @@ func (o *typed) take(files []*os.File, want func(size int) (s spec, twice int, e
 		return 0, err
 	}
 	return o.verify(s, true)
+}
+
+// vacant refuses what take would put in the place of an object, which nobody could
+// close any more.
+func (o *typed) vacant(files []*os.File) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mem == nil {
+		return nil
+	}
+	closeAll(files)
+	return fmt.Errorf("shm: TakeFiles on a handle in use: %w", unix.EINVAL)
 }
 
 // always is the want of take for objects whose spec does not depend on size.

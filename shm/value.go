@@ -173,7 +173,8 @@ func (v *Value[T]) Close() error {
 func (v *Value[T]) PassFiles() ([]*os.File, error) { return v.passFiles() }
 
 // TakeFiles makes v the value behind descriptors that PassFiles lent, after
-// checking that it is one. It owns the descriptors. Package proc calls it.
+// checking that it is one. It owns the descriptors; a handle in use refuses
+// them with EINVAL. Package proc calls it.
 func (v *Value[T]) TakeFiles(files []*os.File) error {
 	want, err := v.prepare()
 	if err != nil {
