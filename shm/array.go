@@ -75,13 +75,13 @@ func OpenArrayAt[T any](m *Mapping, off int) (*Array[T], error) {
 }
 
 // ArraySize returns how many bytes an Array of n T takes in a mapping, or -1 if
-// there can't be so many.
+// there can't be one.
 func ArraySize[T any](n int) int {
 	size, err := arraySpec[T]("").size(n)
 	if err != nil {
 		return -1
 	}
-	return size
+	return roomFor[T](size)
 }
 
 func arraySpec[T any](layout string) spec {

@@ -12,7 +12,7 @@ import (
 //
 // An object that is large enough already stays as it is: nothing shrinks it, so
 // when several processes grow it, the largest size wins. An anonymous object
-// must have been made Growable, else the error is EPERM. Where there is too
+// must have been made Growable, else the error says so and is EPERM. Where there is too
 // little memory the error is as in [Create], and the object keeps the size it
 // had or has got some of the growth. Grow may be called concurrently.
 func (o *Object) Grow(size int64) error {
@@ -32,7 +32,7 @@ func (o *Object) Grow(size int64) error {
 	}
 	err = control(o.file, func(fd int) error {
 		if o.fixed {
-			return unix.EPERM
+			return fmt.Errorf("it was not made Growable: %w", unix.EPERM)
 		}
 		return allocate(fd, now, size)
 	})

@@ -88,6 +88,14 @@ func copied(t reflect.Type) (string, error) {
 	return layout, err
 }
 
+// roomFor is size, or -1 for a type that copied refuses.
+func roomFor[T any](size int) int {
+	if _, err := copied(reflect.TypeFor[T]()); err != nil {
+		return -1
+	}
+	return size
+}
+
 func checkCopied(t reflect.Type, path string) error {
 	if pkg := t.PkgPath(); pkg != "" && pkg == futexPath && t.Kind() == reflect.Struct {
 		return fmt.Errorf("shm: %s is a %s, which can't be copied: make it a Shared", path, t)
@@ -148,6 +156,21 @@ func addPadding(gaps *[]span, t reflect.Type, at uintptr) {
 			*gaps = append(*gaps, span{end, at + t.Size()})
 		}
 	}
+}
+
+// fitsAt says why no t can be at an offset of so many bytes, of which the first is
+// at the beginning of a page.
+func fitsAt(t reflect.Type, off, have int) error {
+	if err := futex.CheckType(t); err != nil {
+		return fmt.Errorf("shm: %w", err)
+	}
+	if size := int(t.Size()); off < 0 || size > have || off > have-size {
+		return fmt.Errorf("shm: %v (%d bytes) at offset %d of %d bytes: %w", t, size, off, have, unix.EINVAL)
+	}
+	if off%t.Align() != 0 {
+		return fmt.Errorf("shm: %v at offset %d, want a multiple of %d: %w", t, off, t.Align(), unix.EINVAL)
+	}
+	return nil
 }
 
 func sizeError[T any](n, off, have int) error {

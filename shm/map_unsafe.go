@@ -64,6 +64,9 @@ func at[T any](m *Mapping, off int) (p *T, length int, err error) {
 	if mem == nil {
 		return nil, 0, os.ErrClosed
 	}
+	if err = fitsAt(reflect.TypeFor[T](), off, len(mem)); err != nil {
+		return nil, 0, err
+	}
 	p, err = futex.At[T](mem, off)
 	return p, len(mem), err
 }

@@ -135,8 +135,9 @@ func (q *MessageQueue) bind(size int) (err error) {
 // beside its own, rounded up to a multiple of 8.
 func (q *MessageQueue) Cap() int { return int(q.size) }
 
-// MaxMessage returns the length of the longest message that fits.
-func (q *MessageQueue) MaxMessage() int { return int(q.size) - recordHead }
+// MaxMessage returns the length of the longest message that fits, 0 of a zero
+// handle.
+func (q *MessageQueue) MaxMessage() int { return max(int(q.size)-recordHead, 0) }
 
 // PassFiles lends the descriptors that a child needs. Package proc calls it.
 func (q *MessageQueue) PassFiles() ([]*os.File, error) { return q.passFiles() }

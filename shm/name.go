@@ -20,16 +20,30 @@ const dir = "/dev/shm"
 // no other, and not a directory's.
 func pathOf(op, name string) (string, error) {
 	base := strings.TrimPrefix(name, "/")
-	var err error
+	err := misnamed("name", base)
 	switch {
-	case base == "" || base == "." || base == ".." || strings.ContainsAny(base, "/\x00"):
-		err = fmt.Errorf("want a name without slashes: %w", unix.EINVAL)
+	case err != nil:
+	case base == "." || base == "..":
+		err = fmt.Errorf("%q is a directory, not a name: %w", base, unix.EINVAL)
 	case len(base) > unix.NAME_MAX:
 		err = fmt.Errorf("a name of %d bytes, want %d or less: %w", len(base), unix.NAME_MAX, unix.ENAMETOOLONG)
 	default:
 		return dir + "/" + base, nil
 	}
 	return "", &fs.PathError{Op: op, Path: name, Err: err}
+}
+
+// misnamed refuses what no name, or beginning of one, can be.
+func misnamed(what, s string) error {
+	switch {
+	case s == "":
+		return fmt.Errorf("the %s is empty: %w", what, unix.EINVAL)
+	case strings.Contains(s, "/"):
+		return fmt.Errorf("the %s %q has a slash, want none but one before it: %w", what, s, unix.EINVAL)
+	case strings.Contains(s, "\x00"):
+		return fmt.Errorf("the %s %q has a zero byte: %w", what, s, unix.EINVAL)
+	}
+	return nil
 }
 
 // openFlags never follow a link, and never wait for the other end of a FIFO

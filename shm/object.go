@@ -27,8 +27,12 @@ type Object struct {
 
 // FromFile makes an object of an open descriptor, as it came from another
 // process. It takes ownership of f, also when it fails. Memory that a peer can
-// shrink is refused with EPERM unless attr allows it; named objects are such.
+// shrink is refused with EPERM unless attr allows it; named objects are such. A
+// nil f is refused with EINVAL.
 func FromFile(f *os.File, attr *Attr) (*Object, error) {
+	if f == nil {
+		return nil, fmt.Errorf("shm: FromFile of no file: %w", unix.EINVAL)
+	}
 	var st unix.Stat_t
 	var seals int
 	err := control(f, func(fd int) error {

@@ -68,13 +68,13 @@ func OpenQueueAt[T any](m *Mapping, off int) (*Queue[T], error) {
 }
 
 // QueueSize returns how many bytes a Queue for so many T takes in a mapping, or
-// -1 if there can't be so many.
+// -1 if there can't be one.
 func QueueSize[T any](capacity int) int {
 	elem := max(int(reflect.TypeFor[T]().Size()), 1)
 	if capacity < 1 || capacity > maxSlots(elem) {
 		return -1
 	}
-	return headerSize + queueStateSize + 1<<bits.Len(uint(capacity-1))*elem
+	return roomFor[T](headerSize + queueStateSize + 1<<bits.Len(uint(capacity-1))*elem)
 }
 
 func findQueue[T any](at home) (*Queue[T], error) {

@@ -174,8 +174,9 @@ func (o *ring) SetSpin(d time.Duration) { o.spin.SetBudget(d) }
 // Cap returns how many bytes of records the ring holds.
 func (o *ring) Cap() int { return int(o.size) }
 
-// MaxMessage returns the length of the longest message that fits.
-func (o *ring) MaxMessage() int { return int(o.size) - recordHead }
+// MaxMessage returns the length of the longest message that fits, 0 of a zero
+// handle.
+func (o *ring) MaxMessage() int { return max(int(o.size)-recordHead, 0) }
 
 // claim makes this process the owner of one end, whose other end's sleeper it
 // wakes, to be watched by him.

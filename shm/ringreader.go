@@ -37,11 +37,13 @@ func (r *RingReader) Recv(ctx context.Context, buf []byte) (int, error) {
 			return int(n), nil
 		}
 	}
+	peeked := r.next
 	msg, err := r.peek(ctx)
 	if err != nil {
 		return 0, err
 	}
 	if len(msg) > len(buf) {
+		r.next = peeked
 		return 0, fmt.Errorf("%w: %d bytes for a message of %d", ErrShortBuffer, len(buf), len(msg))
 	}
 	n := copyLong(buf, msg)
@@ -83,8 +85,8 @@ func (r *RingReader) peek(ctx context.Context) ([]byte, error) {
 	return r.data[at : at+n : at+n], nil
 }
 
-// Advance consumes the message that Peek returned. It never blocks. It panics
-// if there is none.
+// Advance consumes the message that Peek returned: so one skips a message that is
+// longer than Recv's buffer. It never blocks. It panics if there is none.
 func (r *RingReader) Advance() {
 	if r.next == 0 {
 		panic("shm: Advance without Peek")

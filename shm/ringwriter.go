@@ -73,10 +73,17 @@ func (w *RingWriter) Reserve(ctx context.Context, n int) ([]byte, error) {
 // panics if n is more than was reserved or nothing was, as after Close.
 func (w *RingWriter) Commit(n int) {
 	if w.live == nil || n < 0 || n > w.reserved {
-		panic(fmt.Sprintf("shm: Commit of %d bytes, %d are reserved", n, w.reserved))
+		w.misused(n)
 	}
 	w.setLength(w.tail, n)
 	w.commit(w.tail + recordSize(n))
+}
+
+func (w *RingWriter) misused(n int) {
+	if w.live == nil || w.reserved < 0 {
+		panic("shm: Commit without Reserve")
+	}
+	panic(fmt.Sprintf("shm: Commit of %d bytes, want 0 to the %d that are reserved", n, w.reserved))
 }
 
 // commit sends the record that ends at end.

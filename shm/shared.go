@@ -39,7 +39,7 @@ func CreateShared[T any](name string, init func(*T) error, attr *Attr) (*Shared[
 
 // OpenShared finds the T that [CreateShared] made. Errors are those of [Open],
 // [ErrCorrupt] if there is something else (the error names both layouts), and
-// [ErrNamespace].
+// [ErrNamespace]; each in a *fs.PathError that says where.
 func OpenShared[T any](name string, attr *Attr) (*Shared[T], error) {
 	return findShared[T](home{name: name, attr: attr})
 }
@@ -56,8 +56,15 @@ func OpenSharedAt[T any](m *Mapping, off int) (*Shared[T], error) {
 	return findShared[T](home{m: m, off: off})
 }
 
-// SharedSize returns how many bytes a Shared[T] takes in a mapping.
-func SharedSize[T any]() int { return sharedData + max(int(reflect.TypeFor[T]().Size()), 1) }
+// SharedSize returns how many bytes a Shared[T] takes in a mapping, or -1 if there
+// can't be one.
+func SharedSize[T any]() int {
+	t := reflect.TypeFor[T]()
+	if futex.CheckType(t) != nil {
+		return -1
+	}
+	return sharedData + max(int(t.Size()), 1)
+}
 
 // prepare finds out what a Shared[T] is.
 func (s *Shared[T]) prepare() (spec, error) {

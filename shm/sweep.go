@@ -2,7 +2,6 @@ package shm
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"strings"
@@ -24,9 +23,8 @@ import (
 // number of processes, and beside all other calls.
 func Sweep(prefix string) (removed []string, err error) {
 	prefix = strings.TrimPrefix(prefix, "/")
-	if prefix == "" || strings.ContainsAny(prefix, "/\x00") {
-		return nil, &fs.PathError{Op: "sweep", Path: prefix,
-			Err: fmt.Errorf("want a prefix without slashes: %w", unix.EINVAL)}
+	if err := misnamed("prefix", prefix); err != nil {
+		return nil, &fs.PathError{Op: "sweep", Path: prefix, Err: err}
 	}
 	return sweepAll(prefix, marked)
 }

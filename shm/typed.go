@@ -3,6 +3,7 @@ package shm
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"reflect"
 	"sync"
@@ -99,16 +100,22 @@ func (o *typed) find(at home, want spec) (count int, err error) {
 		if err := o.settle(at.m, at.off, headerSize, false); err != nil {
 			return 0, err
 		}
-		return o.verify(want, false)
+		if count, err = o.verify(want, false); err != nil {
+			err = &fs.PathError{Op: "open", Path: fmt.Sprintf("%s at %d", at.m.obj.file.Name(), at.off), Err: err}
+		}
+		return count, err
 	}
 	obj, err := Open(at.name, at.attr)
 	if err != nil {
 		return 0, err
 	}
-	if err := o.adopt(obj, 0); err != nil {
-		return 0, err
+	if err = o.adopt(obj, 0); err == nil {
+		count, err = o.verify(want, true)
 	}
-	return o.verify(want, true)
+	if err != nil {
+		err = &fs.PathError{Op: "open", Path: obj.file.Name(), Err: err}
+	}
+	return count, err
 }
 
 // verify checks the header of what is mapped, and only then lets this process

@@ -80,10 +80,9 @@ func OpenValueAt[T any](m *Mapping, off int) (*Value[T], error) {
 	return findValue[T](home{m: m, off: off})
 }
 
-// ValueSize returns how many bytes a Value[T] takes in a mapping.
-func ValueSize[T any]() int {
-	return valueSlots + copies[T]()*slotSize[T]()
-}
+// ValueSize returns how many bytes a Value[T] takes in a mapping, or -1 if there
+// can't be one.
+func ValueSize[T any]() int { return roomFor[T](valueSlots + copies[T]()*slotSize[T]()) }
 
 func slotSize[T any]() int {
 	return (max(int(reflect.TypeFor[T]().Size()), 1) + lineSize - 1) / lineSize * lineSize
