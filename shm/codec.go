@@ -30,9 +30,19 @@ const maxCodecName = 255 // it stands in the header
 func RegisterCodec(name string, c Codec) {
 	codecs.Lock()
 	defer codecs.Unlock()
-	if name == "" || len(name) > maxCodecName || c == nil || codecs.by[name] != nil {
-		panic(fmt.Sprintf("shm: RegisterCodec of %T as %q: no codec, no name, one of over %d bytes, or one that is taken",
-			c, name, maxCodecName))
+	bad := ""
+	switch {
+	case name == "":
+		bad = "the name is empty"
+	case len(name) > maxCodecName:
+		bad = fmt.Sprintf("a name of %d bytes, want %d at most", len(name), maxCodecName)
+	case c == nil:
+		bad = "nil Codec"
+	case codecs.by[name] != nil:
+		bad = fmt.Sprintf("the name is taken by a %T", codecs.by[name])
+	}
+	if bad != "" {
+		panic(fmt.Sprintf("shm: RegisterCodec(%q): %s", name, bad))
 	}
 	if codecs.by == nil {
 		codecs.by = make(map[string]Codec)

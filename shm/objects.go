@@ -9,6 +9,8 @@ import (
 	"os"
 	"reflect"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // An ObjectQueue hands values of any type from any number of processes to any
@@ -23,6 +25,7 @@ type ObjectQueue[T any] struct {
 	q     MessageQueue
 	name  string // of the codec
 	codec Codec
+	kind  reflect.Kind
 	raw   bool // T is a string or []byte and goes as it is
 }
 
@@ -31,6 +34,12 @@ type ObjectQueue[T any] struct {
 // registered by [RegisterCodec] in every process, or "" for encoding/gob, which
 // sends T's description with every value; strings and byte slices then go as
 // they are. Handles don't go through a queue: the error names where T has one.
+//
+// gob carries the exported fields of structs, and of an interface what was
+// registered by gob.Register or is of a basic type. It carries no function, channel
+// or unsafe.Pointer: where T has one in an exported field the error names that,
+// unless the type around it encodes itself (gob.GobEncoder). It carries no nil
+// pointer as T, or in a slice or map: Send fails. As a field it stays nil.
 //
 // Among processes that don't trust each other use these two, or a codec that
 // was made for it. gob was not: it allocates what a message says that a slice
@@ -65,10 +74,11 @@ func makeObjects[T any](at home, capacity int, codec string) (*ObjectQueue[T], e
 
 func (o *ObjectQueue[T]) prepare(codec string) (err error) {
 	t := reflect.TypeFor[T]()
-	if err := fits(t); err != nil {
+	if err := fits(t, codec); err != nil {
 		return err
 	}
 	o.name = codec
+	o.kind = t.Kind()
 	o.raw = codec == "" && (t == reflect.TypeFor[string]() || t == reflect.TypeFor[[]byte]())
 	o.codec, err = LookupCodec(codec)
 	return err
@@ -217,6 +227,20 @@ func (o *ObjectQueue[T]) encode(v T) ([]byte, error) {
 			return v, nil
 		case string:
 			return stringBytes(v), nil
+		}
+	}
+	if o.name == "" {
+		switch o.kind {
+		case reflect.Pointer:
+			// Of a nil one gob panics, or makes something else.
+			for p := reflect.ValueOf(v); p.Kind() == reflect.Pointer; p = p.Elem() {
+				if p.IsNil() {
+					return nil, fmt.Errorf("shm: ObjectQueue of %T: gob carries no nil pointer: %w", v, unix.EINVAL)
+				}
+			}
+		case reflect.Interface: // it is decoded as one, so it goes as one
+			boxed := v
+			return o.codec.Marshal(&boxed)
 		}
 	}
 	return o.codec.Marshal(v)
