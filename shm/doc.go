@@ -96,8 +96,9 @@
 //     all that was committed; another process may take the dead one's place.
 //   - Memory without a name is the kernel's to free. A name stays, for [Sweep].
 //
-// What kills the promise: a peer that truncates a named object (a mapping of it
-// then faults; ReadAt, WriteAt, Send and Recv return an error), and other PID
+// What kills the promise: a peer that truncates a named object (all that is mapped
+// then faults, which ends a process in Send, Recv, Load, Store or at a pointer;
+// [Mapping.ReadAt] and [Mapping.WriteAt] return an error), and other PID
 // namespaces, which are refused ([ErrNamespace]).
 //
 // # What it costs

@@ -128,6 +128,10 @@ func (s *Shared[T]) Ptr() *T {
 // Close releases this process's mapping and descriptor. A second Close returns
 // os.ErrClosed. It fails with EBUSY, and closes nothing, while goroutines of
 // this process wait for a lock in the T.
+//
+// Unlock first what this process holds there. A lock that knows its owner, as
+// [futex.RobustMutex], goes to the next one with [futex.ErrOwnerDead], as if this
+// process had died; a [futex.Mutex] stays locked.
 func (s *Shared[T]) Close() error {
 	if err := s.typed.close(); err != nil {
 		return err
