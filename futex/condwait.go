@@ -105,7 +105,7 @@ func (c *Cond) Wait(ctx context.Context, m CondLocker) error {
 	lockErr := m.condLock()
 	// A kernel that refuses to let us sleep, or to give memory, is asked again: the
 	// caller could not tell that he has no lock.
-	for errors.As(lockErr, new(*os.SyscallError)) {
+	for lockErr != nil && errors.As(lockErr, new(*os.SyscallError)) {
 		time.Sleep(time.Millisecond)
 		lockErr = m.condLock()
 	}
