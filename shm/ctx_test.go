@@ -151,6 +151,12 @@ func TestOtherWaitsEnd(t *testing.T) {
 		t.Errorf("received %d, %v, then %v; want 1, no error, then %v", n, err, end, io.EOF)
 	}
 
+	o := newObjects[string](t, 4096)
+	must(t, o.CloseSendContext(ctx))
+	if err := o.Send(bg, "late"); err != os.ErrClosed {
+		t.Errorf("Send: %v, want %v", err, os.ErrClosed)
+	}
+
 	a := newArray(t, 1)
 	must(t, a.Update(func([]int) error {
 		if err := a.RecoverContext(over, func([]int) error { return nil }); err != context.Canceled {
