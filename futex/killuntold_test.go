@@ -10,14 +10,15 @@ import (
 )
 
 // Where the kernel is not told what threads sleep on, a wake may go with a thread
-// that dies. Who sleeps on finds out when he looks around: that is every 10 ms here,
+// that dies. Who sleeps on finds out when he looks around: that is every 100 ms here,
 // where it is said to come every 250.
 
 // untold has the op in processes that tell the kernel nothing.
 func untold[T any](build func(T) fuzz.Op) func(T) fuzz.Op {
 	return func(v T) fuzz.Op {
 		futex.TellKernel(false)
-		futex.SetLookAround(10 * time.Millisecond)
+		futex.SetLookAround(100 * time.Millisecond)
+		futex.SetRechecks(100*time.Millisecond, 100*time.Millisecond)
 		return build(v)
 	}
 }
@@ -60,8 +61,12 @@ var (
 )
 
 func TestKillPointsUntold(t *testing.T) {
-	killEach(t, killAcquireUntold, killReleaseUntold, killLastUntold)
+	plainBuild(t)
 	opts := tight()
+	opts.Patience = time.Second
+	for _, sc := range []*fuzz.Scenario{killAcquireUntold, killReleaseUntold, killLastUntold} {
+		fuzz.KillEach(t, sc, opts)
+	}
 	opts.In = ".futexWait"
 	fuzz.KillEach(t, killMutexUntold, opts)
 }
