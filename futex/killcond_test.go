@@ -12,8 +12,8 @@ import (
 )
 
 // What the kill harness does to Cond, Barrier and Once. Waiters of a Cond need
-// their look around after some deaths. It comes every 10 ms here, where it is
-// said to come every 250, and the survivors have 700 ms of rest before they
+// their look around after some deaths. It comes every 150 ms here, where it is
+// said to come every 250, and the survivors have a second of rest before they
 // count as stuck. Barrier and Once look for nothing.
 //
 // In each round an heir does what the dead one's program has left undone, and
@@ -24,7 +24,7 @@ const condPages = 2 * 4096
 // placed maps a scenario's state to a T.
 func placed[T any](s *fuzz.Segment) (*T, *futex.Region) {
 	futex.TellKernel(true)
-	futex.SetLookAround(10 * time.Millisecond)
+	futex.SetLookAround(lookEvery)
 	r, err := futex.Attach(s.Mem, s.File)
 	if err != nil {
 		panic(err)
@@ -40,7 +40,7 @@ func killAll(t *testing.T, scenarios ...*fuzz.Scenario) {
 	t.Helper()
 	plainBuild(t)
 	opts := tight()
-	opts.Patience = 700 * time.Millisecond
+	opts.Patience = time.Second
 	for _, sc := range scenarios {
 		fuzz.KillEach(t, sc, opts)
 	}

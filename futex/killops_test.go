@@ -19,7 +19,8 @@ import (
 // in which it is cut short. Nobody is helped by a timer: in all these processes
 // a robust lock looks for a dead owner every 20 s, which is longer than any
 // round may last. Only the tokens of dead owners come back by time alone, and
-// here that takes 10 ms.
+// here that takes 150 ms: beside somebody who computes, who is stepped through takes
+// 100 from the clock to his sleep, and would never get there.
 
 const killPage = 4096
 
@@ -28,12 +29,14 @@ func noTimer() time.Duration {
 	if futex.TellKernel(true); futex.Told() {
 		return 20 * time.Second
 	}
-	return 10 * time.Millisecond
+	return lookEvery
 }
+
+const lookEvery = 150 * time.Millisecond
 
 // attached maps a scenario's state to a T, in a region of its own.
 func attached[T any](s *fuzz.Segment, page int) (*T, *futex.Region) {
-	futex.SetRechecks(noTimer(), 10*time.Millisecond)
+	futex.SetRechecks(noTimer(), lookEvery)
 	futex.SetMutexSpins(2) // a look is many points, and like the next
 	mem := s.Mem[page*killPage : (page+1)*killPage]
 	r, err := futex.Attach(mem, s.File)

@@ -9,10 +9,10 @@ import (
 	"github.com/rawipc/rawipc/fuzz"
 )
 
-// tight says how killing is judged here: the survivors have 400 ms, and no
+// tight says how killing is judged here: the survivors have a second, and no
 // timer that helps a robust lock is shorter than 20 s (see killops_test.go).
 func tight() *fuzz.Options {
-	o := &fuzz.Options{Patience: 400 * time.Millisecond, MaxFailures: 3}
+	o := &fuzz.Options{Patience: time.Second, MaxFailures: 3}
 	if os.Getenv("RAWIPC_KILLPOINTS") == "" {
 		o.Points = "2" // of each cast; CI runs one in 32, and "all" runs all
 	}

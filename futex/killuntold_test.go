@@ -61,12 +61,8 @@ var (
 )
 
 func TestKillPointsUntold(t *testing.T) {
-	plainBuild(t)
+	killEach(t, killAcquireUntold, killReleaseUntold, killLastUntold)
 	opts := tight()
-	opts.Patience = time.Second
-	for _, sc := range []*fuzz.Scenario{killAcquireUntold, killReleaseUntold, killLastUntold} {
-		fuzz.KillEach(t, sc, opts)
-	}
 	opts.In = ".futexWait"
 	fuzz.KillEach(t, killMutexUntold, opts)
 }
