@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// everyLock has one of each, for [TestErrnos].
+// everyLock has one of each, for [TestErrnos] and [TestNilContext].
 type everyLock struct {
 	Word      atomic.Uint32
 	Mutex     futex.Mutex
@@ -29,6 +29,7 @@ type everyLock struct {
 	Event     futex.Event
 	Cond      futex.Cond
 	Barrier   futex.Barrier
+	Once      futex.Once
 }
 
 func newEveryLock() (*shm.Shared[everyLock], error) {

@@ -190,7 +190,7 @@ var (
 )
 
 func TestKillPointsBarrier(t *testing.T) {
-	killAll(t, killFirst, killLast, killAct, killBreak, killReset)
+	killEach(t, killFirst, killLast, killAct, killBreak, killReset)
 }
 
 func TestPausePointsBarrier(t *testing.T) {
@@ -233,4 +233,4 @@ var killOnce = fuzz.RegisterOp("futex/once", 4096, func(s *fuzz.Segment) fuzz.Op
 	}
 })
 
-func TestKillPointsOnce(t *testing.T) { killAll(t, killOnce) }
+func TestKillPointsOnce(t *testing.T) { killEach(t, killOnce) }

@@ -36,16 +36,6 @@ func placed[T any](s *fuzz.Segment) (*T, *futex.Region) {
 	return v, r
 }
 
-func killAll(t *testing.T, scenarios ...*fuzz.Scenario) {
-	t.Helper()
-	plainBuild(t)
-	opts := tight()
-	opts.Patience = time.Second
-	for _, sc := range scenarios {
-		fuzz.KillEach(t, sc, opts)
-	}
-}
-
 // room is a Cond with its lock, and how the waits of the victim's process go.
 type room struct {
 	mu       futex.RobustMutex
@@ -316,6 +306,6 @@ var (
 	})
 )
 
-func TestKillPointsCondWait(t *testing.T) { killAll(t, killCondWait, killCondLook) }
+func TestKillPointsCondWait(t *testing.T) { killEach(t, killCondWait, killCondLook) }
 
-func TestKillPointsCondSignal(t *testing.T) { killAll(t, killCondSignal, killCondBroadcast) }
+func TestKillPointsCondSignal(t *testing.T) { killEach(t, killCondSignal, killCondBroadcast) }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"math/bits"
-	"sync/atomic"
 	"testing"
 
 	"github.com/rawipc/rawipc/futex"
@@ -25,18 +24,7 @@ func TestNilContext(t *testing.T) {
 	f, mem := mapFile(t, 32768, 32768)
 	r, err := futex.Attach(mem, f)
 	must(err)
-	a, err := futex.At[struct {
-		Word      atomic.Uint32
-		Mutex     futex.Mutex
-		Robust    futex.RobustMutex
-		RW        futex.RWMutex
-		Recursive futex.RecursiveMutex
-		Sem       futex.Semaphore
-		Event     futex.Event
-		Barrier   futex.Barrier
-		Cond      futex.Cond
-		Once      futex.Once
-	}](mem, 0)
+	a, err := futex.At[everyLock](mem, 0)
 	must(err)
 	must(a.Barrier.Init(2))
 	o := futex.NewOwner()

@@ -3,7 +3,6 @@ package futex
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -77,11 +76,8 @@ func (p pin) sleep(ctx context.Context, addr *atomic.Uint32, old uint32) error {
 	if p.told() {
 		return WaitContext(ctx, addr, old)
 	}
-	var ts unix.Timespec
-	if err := wait(ctx, addr, old, matchAny, monotonicAfter(lookAround, &ts)); err != os.ErrDeadlineExceeded {
-		return err
-	}
-	return nil
+	_, err := someSleep(ctx, addr, old)
+	return err
 }
 
 // givenHeads are the heads of threads that had none.

@@ -70,8 +70,12 @@ var lookAround = 250 * time.Millisecond
 // sleepSome sleeps on the low half of v for no longer than that. The caller has
 // pinned the thread to the word and set waiters in v.
 func sleepSome(ctx context.Context, state *atomic.Uint64, v uint64) (timedOut bool, err error) {
+	return someSleep(ctx, lowWord(state), lowPart(v))
+}
+
+func someSleep(ctx context.Context, addr *atomic.Uint32, old uint32) (timedOut bool, err error) {
 	var ts unix.Timespec
-	err = wait(ctx, lowWord(state), lowPart(v), matchAny, monotonicAfter(lookAround, &ts))
+	err = wait(ctx, addr, old, matchAny, monotonicAfter(lookAround, &ts))
 	if err == os.ErrDeadlineExceeded {
 		return true, nil
 	}
