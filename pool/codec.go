@@ -2,11 +2,9 @@ package pool
 
 import (
 	"context"
-	"encoding"
 	"fmt"
 	"reflect"
 	"runtime/debug"
-	"slices"
 
 	"github.com/rawipc/rawipc/futex"
 	"github.com/rawipc/rawipc/shm"
@@ -27,33 +25,6 @@ func formOf[T any]() form {
 // formOfAll is that of []T.
 func formOfAll[T any]() form {
 	return form{items: formOf[T]().memory, size: reflect.TypeFor[T]().Size()}
-}
-
-var encoder = reflect.TypeFor[interface{ GobEncode() ([]byte, error) }]()
-
-// unfit says what in t gob can't carry, or leaves out without a word though it
-// stands in an exported field; "": nothing that its type shows.
-func unfit(t reflect.Type, path string, above []reflect.Type) (found string) {
-	p := reflect.PointerTo(t)
-	if slices.Contains(above, t) || p.Implements(encoder) || p.Implements(reflect.TypeFor[encoding.BinaryMarshaler]()) {
-		return ""
-	}
-	above = append(above, t)
-	switch t.Kind() {
-	case reflect.Func, reflect.Chan, reflect.UnsafePointer:
-		return fmt.Sprintf("%s (%v) is a %v", path, t, t.Kind())
-	case reflect.Map, reflect.Array, reflect.Slice:
-		return unfit(t.Elem(), path+"[]", above)
-	case reflect.Pointer:
-		return unfit(t.Elem(), path, above)
-	case reflect.Struct:
-		for i := range t.NumField() {
-			if f := t.Field(i); f.IsExported() && found == "" {
-				found = unfit(f.Type, path+"."+f.Name, above)
-			}
-		}
-	}
-	return found
 }
 
 // encode returns *v as bytes, which are its own memory if that is possible.

@@ -66,7 +66,7 @@ func Register[In, Out any](name string, f func(context.Context, In) (Out, error)
 	if path := cmp.Or(shm.HandleIn(in), shm.HandleIn(out)); path != "" {
 		panic(fmt.Sprintf("pool: Register(%q): %s is a handle, and calls carry no descriptors: pass it to the workers by RegisterInit", name, path))
 	}
-	h := &handler{name: name, id: nameID(name), unfit: cmp.Or(unfit(in, in.String(), nil), unfit(out, out.String(), nil))}
+	h := &handler{name: name, id: nameID(name), unfit: cmp.Or(shm.StuckIn(in), shm.StuckIn(out))}
 	fn := &Func[In, Out]{h, formOf[In](), formOf[Out](), formOfAll[In](), formOfAll[Out]()}
 	h.one = func(ctx context.Context, s *server) error { return serve(ctx, s, fn.in, fn.out, f) }
 	var used []Out // by the last chunk, and by the next; a worker serves one at a time

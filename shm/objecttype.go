@@ -24,6 +24,18 @@ func fits(t reflect.Type, codec string) error {
 	if codec != "" {
 		return nil // it may know what to do
 	}
+	if stuck := StuckIn(t); stuck != "" {
+		return fmt.Errorf("shm: ObjectQueue of %s: %s: it cannot travel", t, stuck)
+	}
+	return nil
+}
+
+// StuckIn says what in t package gob can't carry, or leaves out without a word
+// though it stands in an exported field: a function, a channel or an
+// unsafe.Pointer, such as "T.Log[] (func()) is a func"; "" if there is none that t
+// shows. It looks where gob would. It is for those who pass values by gob, too. It
+// does not block.
+func StuckIn(t reflect.Type) string {
 	var stuck reflect.Type
 	path := placeIn(t, t.String(), nil, func(t reflect.Type) (it, leaf bool) {
 		k := t.Kind()
@@ -32,10 +44,10 @@ func fits(t reflect.Type, codec string) error {
 		}
 		return it, encodesItself(t)
 	})
-	if path != "" {
-		return fmt.Errorf("shm: ObjectQueue of %s: %s (%s) is a %s: it cannot travel", t, path, stuck, stuck.Kind())
+	if path == "" {
+		return ""
 	}
-	return nil
+	return fmt.Sprintf("%s (%s) is a %s", path, stuck, stuck.Kind())
 }
 
 // encodesItself reports whether gob has a t encode itself.
