@@ -6,9 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -109,16 +107,8 @@ func storm(t *testing.T) {
 	})
 }
 
-// poke sends that signal to each thread: one for the process as a whole goes to
-// its first thread nearly always, and whoever sleeps on another sees none.
-func poke(pid int) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
-	for _, name := range tasks {
-		if tid, err := strconv.Atoi(filepath.Base(name)); err == nil {
-			unix.Tgkill(pid, tid, unix.SIGURG)
-		}
-	}
-}
+// poke sends that signal to all threads.
+func poke(pid int) { fuzz.Poke(pid, unix.SIGURG) }
 
 func TestCase112Signals(t *testing.T) {
 	storm(t)

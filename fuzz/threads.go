@@ -3,6 +3,7 @@ package fuzz
 import (
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -31,6 +32,18 @@ func threadsOf(pid string) (tids []string) {
 		}
 	}
 	return tids
+}
+
+// Poke sends sig to each thread of a process, as SIGURG, which the Go runtime takes
+// for its own: one for the process as a whole goes to its first thread nearly always,
+// and whoever sleeps on another one sees none. What it can't send it does not; a
+// thread that comes meanwhile may be left out.
+func Poke(pid int, sig unix.Signal) {
+	for _, name := range threadsOf(strconv.Itoa(pid)) {
+		if tid, err := strconv.Atoi(name); err == nil {
+			unix.Tgkill(pid, tid, sig)
+		}
+	}
 }
 
 // childrenNow lists the children of this process, thread by thread. Those of a

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/mq"
 	"golang.org/x/sys/unix"
 )
@@ -166,7 +166,7 @@ func TestCase191_Signals(t *testing.T) {
 		for tick := time.NewTicker(time.Millisecond); ; {
 			select {
 			case <-tick.C:
-				poke(unix.SIGUSR1)
+				fuzz.Poke(os.Getpid(), unix.SIGUSR1)
 			case <-stop:
 				return
 			}
@@ -201,17 +201,6 @@ func TestCase191_Signals(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-}
-
-// poke sends a signal to each thread of this process: one for the process as a
-// whole goes to its first thread nearly always.
-func poke(sig unix.Signal) {
-	tasks, _ := os.ReadDir("/proc/self/task")
-	for _, e := range tasks {
-		if tid, err := strconv.Atoi(e.Name()); err == nil {
-			unix.Tgkill(os.Getpid(), tid, sig)
-		}
-	}
 }
 
 func TestCase192_WrongDirectionAndClosed(t *testing.T) {
