@@ -159,6 +159,27 @@ func TestCase147AllButOne(t *testing.T) {
 	}
 }
 
+// Who has waited long sleeps in another way, each time for good.
+func TestBarrierAfterALongWait(t *testing.T) {
+	for name, ctx := range map[string]context.Context{"context": within(t), "none": bg} {
+		_, g := newGate(t, 2)
+		passed := make(chan error, 1)
+		go func() { passed <- g.pass(ctx) }()
+		g.came(t, 1)
+		time.Sleep(futex.LongWait() + 50*time.Millisecond)
+		if len(passed) > 0 {
+			t.Fatalf("%s: passed alone: %v", name, <-passed)
+		}
+		does(t, g.pass(bg))
+		select {
+		case err := <-passed:
+			does(t, err)
+		case <-time.After(hang):
+			t.Fatalf("%s: the first sleeps on", name)
+		}
+	}
+}
+
 // Who has passed may close at once, though the others are still on their way.
 func TestCase148ThenUnmap(t *testing.T) {
 	for range 50 {

@@ -6,6 +6,9 @@ import "time"
 // no waiters yet.
 func SetLookAround(d time.Duration) { lookAround = d }
 
+// LongWait is what waiters of a Barrier call long.
+func LongWait() time.Duration { return lookAround }
+
 // SetTurn presets the number that tells who has waited longer.
 func (c *Cond) SetTurn(turn uint64) { c.turn.Store(turn) }
 

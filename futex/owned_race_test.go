@@ -116,6 +116,37 @@ func TestSleeperLearnsToWatchOwners(t *testing.T) {
 	}
 }
 
+// A waiter that looks for dead owners leaves it to whoever is at it, and looks again.
+func TestLookForOwnersBesideAnother(t *testing.T) {
+	s, r := sharedSemaphore(t)
+	s.watch()
+	s.owned.slots[0].id.Store(r.id + 1) // who is dead
+	s.owned.slots[0].count.Store(1)
+	if err := s.owned.mu.Lock(); err != nil {
+		t.Fatal(err)
+	}
+	acquired := make(chan error, 1)
+	go func() { acquired <- s.Acquire(context.Background()) }()
+	soon(t, "a waiter", func() bool { return lowPart(s.state.Load())&waiters != 0 })
+	time.Sleep(2 * reclaimEvery)
+	if len(acquired) > 0 {
+		t.Error("a token came back under another's lock")
+	}
+	if err := s.owned.mu.Unlock(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-acquired:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(tooLong):
+		t.Error("who found the lock taken once never looked again")
+		s.Release()
+		<-acquired
+	}
+}
+
 func TestOwnedErrorPassesTheWakeOn(t *testing.T) {
 	s, r := sharedSemaphore(t)
 	r.judge = everyoneLives{r.judge}
