@@ -150,11 +150,8 @@ func TestBesideC(t *testing.T) {
 		}
 	}
 	one, two := cpus[:1], cpus[:min(2, len(cpus))]
-	trips, msgs, n := 2000, 3000, 3
-	switch {
-	case testing.Short():
-		trips, msgs, n = 500, 500, 1
-	case *long:
+	trips, msgs, n := 500, 500, 1
+	if *long {
 		trips, msgs, n = 10_000, 10_000, 15
 	}
 	for _, row := range []struct {

@@ -19,7 +19,7 @@ var long = flag.Bool("long", false, "also run the forms of the tests that take m
 // Calls on 8 workers, a random one of which is killed every few milliseconds:
 // each call has one outcome, right or a WorkerError, and the pool ends whole.
 func TestChaos(t *testing.T) {
-	d := 10 * time.Second
+	d := 5 * time.Second
 	if *long {
 		d = 2 * time.Minute
 	} else if testing.Short() {

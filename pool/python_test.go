@@ -46,11 +46,12 @@ def one(kind, what):
         try: os.kill(w, signal.SIGKILL)
         except OSError: pass
     os._exit(0)
+pids_of_all = []
 for kind in "Pool", "Executor":
     for what in "kill", "leave", "bad", "idle", "all":
-        pid = os.fork()
-        if pid == 0: one(kind, what)
-        os.waitpid(pid, 0)
+        pids_of_all.append(os.fork())
+        if pids_of_all[-1] == 0: one(kind, what)
+for pid in pids_of_all: os.waitpid(pid, 0)
 `
 
 // Side by side with Python's two pools: where they hang or break, ours fails

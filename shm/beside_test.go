@@ -367,9 +367,9 @@ func TestPeerBesideC(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			// They take turns, as the two CPUs of a virtual machine are now those of
 			// one core and now far apart.
-			turns := 5
-			if testing.Short() {
-				turns = 1
+			turns := 1
+			if *long {
+				turns = 5
 			}
 			var best, bestC, ratios []float64
 			for range turns {
