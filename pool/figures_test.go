@@ -22,7 +22,7 @@ import (
 
 // maxLines bounds pool's code: it composes the other packages. Lines of code
 // are those that have more than a comment, a closing bracket or an import.
-const maxLines = 1045
+const maxLines = 1055
 
 func TestLines(t *testing.T) {
 	files, err := filepath.Glob("*.go")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -86,7 +87,8 @@ func (f *Func[In, Out]) chunk(ctx context.Context, p *Pool, from int, in []In, o
 // that error comes at once, as the last, whatever in does and whatever results are
 // there. However the loop ends, what runs is cancelled, and the loop waits until in
 // has come to its next value, where it is stopped, or to its end: an in that may
-// block for long should look at ctx too.
+// block for long should look at ctx too. A panic of in becomes the loop's, after the
+// results of what in had yielded.
 func (f *Func[In, Out]) MapSeq(ctx context.Context, p *Pool, in iter.Seq[In]) iter.Seq2[Out, error] {
 	return f.stream(ctx, p, in, true)
 }
@@ -116,7 +118,7 @@ func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], or
 		room := make(chan struct{}, 2*size) // one for each chunk on its way
 		chunks := make(chan chan results[Out], cap(room))
 		var running, feeding sync.WaitGroup
-		begun := 0 // arguments
+		begun, next := 0, []In(nil) // arguments
 		begin := func(in []In) bool {
 			select {
 			case room <- struct{}{}:
@@ -142,23 +144,37 @@ func (f *Func[In, Out]) stream(ctx context.Context, p *Pool, in iter.Seq[In], or
 			})
 			return true
 		}
+		var fell any
+		ended := false
 		feeding.Go(func() {
 			defer close(chunks)
 			defer running.Wait()
-			var next []In
+			defer func() {
+				if !ended {
+					fell = recover()
+				}
+				if len(next) > 0 {
+					begin(next)
+				}
+			}()
 			for v := range in {
 				if next = append(next, v); len(next) >= p.cfg.Chunk {
 					if !begin(next) {
-						return
+						break
 					}
 					next = nil
 				}
 			}
-			if len(next) > 0 {
-				begin(next)
-			}
+			ended = true
 		})
-		defer feeding.Wait()
+		defer func() { // as by iter.Pull
+			switch feeding.Wait(); {
+			case fell != nil:
+				panic(fell)
+			case !ended:
+				runtime.Goexit()
+			}
+		}()
 		defer cancel()
 		for more := true; more && ctx.Err() == nil && p.life.Err() == nil; {
 			var c chan results[Out]

@@ -3,6 +3,7 @@ package pool_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"runtime"
 	"slices"
 	"strings"
@@ -79,6 +80,54 @@ func TestCodecPanics(t *testing.T) {
 	}
 	if after, err := pid.Call(ctx, p, struct{}{}); after != before || err != nil {
 		t.Errorf("worker %d, then %d, %v", before, after, err)
+	}
+}
+
+// An input that panics, or ends its goroutine, does so in the loop, after the results
+// of what it had yielded; also where the loop has ended before.
+func TestInputPanics(t *testing.T) {
+	bang := errors.New("bang")
+	for name, f := range map[string]func(context.Context, *pool.Pool, iter.Seq[int]) iter.Seq2[int, error]{
+		"MapSeq": double.MapSeq, "MapUnordered": double.MapUnordered,
+	} {
+		for _, chunk := range []int{0, 2} {
+			p := poolOf(t, &pool.Config{Workers: 2, Chunk: chunk})
+			loop := func(end func(), few int) (got []int, v any) {
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					defer func() {
+						if r := recover(); r != nil {
+							v = r
+						}
+					}()
+					v = "gone"
+					in := func(yield func(int) bool) {
+						defer end()
+						_ = yield(1) && yield(2) && yield(3)
+					}
+					for n, err := range f(bg, p, in) {
+						if got = append(got, n); err != nil || len(got) == few {
+							break
+						}
+					}
+					v = "nothing"
+				}()
+				<-done
+				slices.Sort(got)
+				return got, v
+			}
+			if got, v := loop(func() { panic(bang) }, 0); v != bang || !slices.Equal(got, []int{2, 4, 6}) {
+				t.Errorf("%s, chunk %d: %v, then %v", name, chunk, got, v)
+			}
+			if got, v := loop(func() { panic(bang) }, 1); v != bang || len(got) != 1 {
+				t.Errorf("%s, chunk %d, and the loop ends: %v, then %v", name, chunk, got, v)
+			}
+			if got, v := loop(runtime.Goexit, 0); v != "gone" || !slices.Equal(got, []int{2, 4, 6}) {
+				t.Errorf("%s, chunk %d, Goexit: %v, then %v", name, chunk, got, v)
+			}
+			healthy(t, p, 2)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ type Config struct {
 	Spares int
 
 	// CPUs are the numbers of the CPUs that workers may run on; nil: any that
-	// this process may.
+	// this process may. See CPUs of [proc.Cmd].
 	CPUs []int
 
 	// Init runs in each new worker before its first call. Shared objects reach

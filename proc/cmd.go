@@ -54,8 +54,10 @@ type Cmd struct {
 	Limits Limits
 
 	// CPUs are the numbers of the CPUs that the child may run on, from 0; nil:
-	// those of the spawner's thread, which are usually this process's own. The
-	// child's Go runtime takes its GOMAXPROCS from them.
+	// those of the spawner's thread, which are usually this process's own. Those
+	// that are not there, or that a cpuset takes away, are left out, as
+	// sched_setaffinity does it: Start fails if none is left. The child's Go runtime
+	// takes its GOMAXPROCS from them.
 	CPUs []int
 
 	// Detach lets the child live on when this process ends.
