@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rawipc/rawipc/fuzz"
 	"github.com/rawipc/rawipc/pipe"
 	"golang.org/x/sys/unix"
 )
@@ -137,7 +138,7 @@ func TestCase170_Signals(t *testing.T) {
 		for tick := time.NewTicker(time.Millisecond); ; {
 			select {
 			case <-tick.C:
-				unix.Kill(os.Getpid(), unix.SIGUSR1)
+				fuzz.Poke(os.Getpid(), unix.SIGUSR1) // each thread
 			case <-stop:
 				return
 			}
