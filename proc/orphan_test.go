@@ -85,8 +85,8 @@ func TestCase229_KilledAmidStarts(t *testing.T) {
 		}
 		time.Sleep(time.Duration(rand.IntN(15_000)) * time.Microsecond)
 		p.Kill()
-		if s, _ := p.Wait(within(t)); s == nil || s.Signal() != syscall.SIGKILL {
-			t.Fatalf("the parent: %v", s)
+		if s, err := p.Wait(within(t)); s == nil || s.Signal() != syscall.SIGKILL {
+			t.Fatalf("the parent: %v, %v", s, err)
 		}
 		gone(t, r)
 	}
