@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/rawipc/rawipc/mq"
 	"github.com/rawipc/rawipc/pipe"
@@ -73,7 +74,8 @@ var descriptorUses = map[string]use{
 		}, exchange)(ctx)
 	}),
 	"fifo's reader": fifo(func(ctx context.Context, name string) error {
-		return inVain(ctx, func(ctx context.Context) error {
+		// It has to come to the wait, though others want the CPU too.
+		return inVainFor(ctx, 100*time.Millisecond, func(ctx context.Context) error {
 			_, err := pipe.OpenFIFO(ctx, name, os.O_WRONLY)
 			return err
 		})
@@ -84,7 +86,7 @@ var descriptorUses = map[string]use{
 		recv := func(ctx context.Context) error { _, _, err := q.Recv(ctx, make([]byte, 8)); return err }
 		return errors.Join(q.Send(ctx, []byte("x"), 1), recv(ctx), inVain(ctx, recv))
 	}),
-	"notify": using(useQueue, func(ctx context.Context, q *mq.Queue) error { return inVain(ctx, q.Notify) }),
+	"notify": using(useQueue, func(ctx context.Context, q *mq.Queue) error { return inVainFor(ctx, 100*time.Millisecond, q.Notify) }),
 }
 
 // connected makes two ends, uses them and closes them.

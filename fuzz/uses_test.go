@@ -38,7 +38,11 @@ func using[T io.Closer](make func() (T, error), do func(ctx context.Context, v T
 
 // inVain is a wait that ends with its context, and not before.
 func inVain(ctx context.Context, wait func(ctx context.Context) error) error {
-	short, cancel := context.WithTimeout(ctx, time.Millisecond)
+	return inVainFor(ctx, time.Millisecond, wait)
+}
+
+func inVainFor(ctx context.Context, d time.Duration, wait func(ctx context.Context) error) error {
+	short, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	if err := wait(short); err != context.DeadlineExceeded {
 		return fmt.Errorf("a wait in vain: %w", err)
