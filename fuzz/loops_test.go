@@ -39,26 +39,34 @@ func TestLeakLoops(t *testing.T) {
 		if _, dear := processUses[name]; dear {
 			n /= 10
 		}
-		before := fuzz.Hold()
-		for range n {
-			if err := uses[name](ctx); err != nil {
-				t.Fatalf("%s: %v", name, err)
+		// What is started once for the process may come after the first use: a leak
+		// comes with each.
+		for try := 0; ; try++ {
+			before := fuzz.Hold()
+			for range n {
+				if err := uses[name](ctx); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				total++
 			}
-			total++
+			for _, l := range before.Leaks() {
+				t.Errorf("%s: left behind after %d times: %s", name, n, l)
+			}
+			after := fuzz.Hold()
+			// Both end a moment after the Close that ends them; threads the runtime keeps.
+			for end := time.Now().Add(5 * time.Second); after.Goroutines > before.Goroutines && time.Now().Before(end); after = fuzz.Hold() {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if after.Goroutines <= before.Goroutines && after.Threads <= before.Threads+10 {
+				break
+			}
+			if try == 2 {
+				t.Errorf("%s: %d goroutines and %d threads after %d times, %d and %d before",
+					name, after.Goroutines, after.Threads, n, before.Goroutines, before.Threads)
+				break
+			}
 		}
 		cancel()
-		for _, l := range before.Leaks() {
-			t.Errorf("%s: left behind after %d times: %s", name, n, l)
-		}
-		after := fuzz.Hold()
-		// Both end a moment after the Close that ends them; threads the runtime keeps.
-		for end := time.Now().Add(5 * time.Second); after.Goroutines > before.Goroutines && time.Now().Before(end); after = fuzz.Hold() {
-			time.Sleep(10 * time.Millisecond)
-		}
-		if after.Goroutines > before.Goroutines || after.Threads > before.Threads+10 {
-			t.Errorf("%s: %d goroutines and %d threads after %d times, %d and %d before",
-				name, after.Goroutines, after.Threads, n, before.Goroutines, before.Threads)
-		}
 	}
 	t.Logf("%d loops", total)
 }
