@@ -86,14 +86,14 @@ func TestPidJudgeOfAProcessWithoutItsFirstThread(t *testing.T) {
 	in := &s.Ptr().In
 	p := start(t, s, headless)
 	dead, err := futex.PidVerdict(p[0].Pid())
-	begun := func() bool { return in.Load() != 0 }
-	until(t, "without its first thread", begun)
-	for tries := 0; in.Load() == 2 && tries < 50; tries++ {
+	for range 50 {
+		if until(t, "without its first thread", func() bool { return in.Load() != 0 }); in.Load() == 1 {
+			break
+		}
 		kill(t, p...)
 		in.Store(0)
 		p = start(t, s, headless)
 		dead, err = futex.PidVerdict(p[0].Pid())
-		until(t, "without its first thread", begun)
 	}
 	if err != nil {
 		t.Fatal(err)

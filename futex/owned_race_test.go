@@ -95,6 +95,22 @@ func TestOwnedTokenNotedButNotCounted(t *testing.T) {
 	}
 }
 
+// acquiredSoon waits for the end of an Acquire; if it does not come, that is what's
+// wrong, and a token ends it.
+func acquiredSoon(t *testing.T, s *Semaphore, acquired <-chan error, wrong string) {
+	t.Helper()
+	select {
+	case err := <-acquired:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(tooLong):
+		t.Error(wrong)
+		s.Release()
+		<-acquired
+	}
+}
+
 func TestSleeperLearnsToWatchOwners(t *testing.T) {
 	s, r := sharedSemaphore(t)
 	acquired := make(chan error, 1)
@@ -104,16 +120,7 @@ func TestSleeperLearnsToWatchOwners(t *testing.T) {
 	s.watch()
 	s.owned.slots[0].id.Store(r.id + 1) // who is dead
 	s.owned.slots[0].count.Store(1)
-	select {
-	case err := <-acquired:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(tooLong):
-		t.Error("a waiter that slept before any token was owned never looked for dead owners")
-		s.Release()
-		<-acquired
-	}
+	acquiredSoon(t, s, acquired, "a waiter that slept before any token was owned never looked for dead owners")
 }
 
 // A waiter that looks for dead owners leaves it to whoever is at it, and looks again.
@@ -135,16 +142,7 @@ func TestLookForOwnersBesideAnother(t *testing.T) {
 	if err := s.owned.mu.Unlock(); err != nil {
 		t.Error(err)
 	}
-	select {
-	case err := <-acquired:
-		if err != nil {
-			t.Error(err)
-		}
-	case <-time.After(tooLong):
-		t.Error("who found the lock taken once never looked again")
-		s.Release()
-		<-acquired
-	}
+	acquiredSoon(t, s, acquired, "who found the lock taken once never looked again")
 }
 
 func TestOwnedErrorPassesTheWakeOn(t *testing.T) {
